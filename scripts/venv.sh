@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Makes .venv from requirements.txt and links the checkout where Ansible looks for collections.
+# Does nothing when requirements.txt, constraints.txt and the Python are those of the last time.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+die() {
+  printf 'venv: %s\n' "$@" >&2
+  exit 1
+}
+
+usable_python() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.11 python3.12 python3.13 /usr/bin/python3}; do
+    if usable_python "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  die "no Python 3.11, 3.12 or 3.13 found (ansible-core 2.19 runs on these)." \
+    "Install one (on Debian: apt-get install python3 python3-venv) or name it: make venv PYTHON=/path/to/python3.11"
+}
+
+# Debian keeps the part of Python that makes environments in a package of its own.
+ensure_venv_module() {
+  local python=$1 package
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
+  package="python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+  if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package" && return
+  elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
+    sudo -n apt-get update -qq && sudo -n env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package" && return
+  fi
+  die "$python has no module venv. Install it: sudo apt-get install $package"
+}
+
+# Relative, so that the checkout can be moved or mounted elsewhere.
+link_collection() {
+  local link=.collections/ansible_collections/cicd/sandbox
+  [ "$(readlink "$link" 2>/dev/null)" = ../../.. ] && return
+  mkdir -p "${link%/*}"
+  ln -sfn ../../.. "$link"
+}
+
+main() {
+  local python wanted stamp=.venv/.requirements-stamp
+  [ -w . ] || die "$PWD is not writable for $(id -un): check the checkout's owner."
+  link_collection
+
+  wanted=$(sha256sum requirements.txt constraints.txt | sha256sum)
+  if .venv/bin/python -c '' 2>/dev/null && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    return
+  fi
+  [ ! -e .venv ] || [ -w .venv ] || die ".venv belongs to $(stat -c %U .venv): remove it or run as that user."
+
+  if ! { .venv/bin/python -c '' && usable_python .venv/bin/python; } 2>/dev/null; then
+    python=$(find_python)
+    ensure_venv_module "$python"
+    echo "venv: making .venv with $python ($("$python" --version))"
+    "$python" -m venv --clear .venv
+  fi
+  echo "venv: installing requirements.txt (a minute or two the first time)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt --constraint constraints.txt
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+main
