@@ -1,0 +1,711 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""systemd-nspawn machines on a private bridge, with or without systemd as the host's PID 1.
+
+A machine is a directory below the sandbox's library directory::
+
+    <library>/<machine>/upper, work   its own layer over the shared root file system
+    <library>/<machine>/root          the mounted overlay the machine boots from
+    <library>/<machine>/data/…        directories on the host's file system (an overlay can't carry an overlay)
+    <library>/<machine>/run           the script that becomes systemd-nspawn
+    <library>/<machine>/pid           process id of systemd-nspawn
+    <library>/<machine>/console.log   what the machine printed while it booted
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Interface names end at 15 characters; "sb-" and "vb-" are in front.
+SANDBOX_NAME = re.compile(r"[a-z][a-z0-9-]{0,11}\Z")
+MACHINE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+CGROUPS = Path("/sys/fs/cgroup")
+# Between machines starting and an open SSH port lie 2 to 4 s on two idle cores.
+POLL = 0.1
+
+
+class NspawnError(Exception):
+    """A host command failed or a machine did not come up; the message says what and why."""
+
+
+def run(line: Sequence[str], *, stdin: str | None = None) -> str:
+    """Run a host command and return its standard output.
+
+    Raises:
+        NspawnError: the command is missing or ended with another code than 0.
+    """
+    try:
+        done = subprocess.run(line, check=False, capture_output=True, text=True, input=stdin)
+    except FileNotFoundError as error:
+        raise NspawnError(f"{line[0]} is not installed on this machine") from error
+    if done.returncode != 0:
+        raise NspawnError(f"{shlex.join(line)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def has_systemd() -> bool:
+    """Tell whether systemd is this host's PID 1 (the test of sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def unified_cgroups() -> bool:
+    """Tell whether the host has cgroup v2 only."""
+    return (CGROUPS / "cgroup.controllers").exists()
+
+
+def mounts() -> set[str]:
+    """Return this process's mount points."""
+    points = set()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        points.add(line.split(" ")[4].replace("\\040", " "))
+    return points
+
+
+def write(path: Path, content: str, mode: int = 0o644) -> bool:
+    """Write ``content`` atomically and tell whether anything changed."""
+    with suppress(OSError):
+        if path.read_text() == content and path.stat().st_mode & 0o7777 == mode:
+            return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(stream.fileno(), mode)
+        stream.write(content)
+    partial.replace(path)
+    return True
+
+
+# --- network ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """The private bridge of one sandbox and what may leave it.
+
+    ``guarded`` are the networks (machines, pods, services) whose addresses must never be seen on an
+    uplink; ``nat`` the machines' addresses that may reach outside, translated.
+    """
+
+    sandbox: str
+    cidr: ipaddress.IPv4Network
+    guarded: tuple[ipaddress.IPv4Network, ...]
+    nat: tuple[ipaddress.IPv4Address, ...] = ()
+
+    @property
+    def bridge(self) -> str:
+        return f"sb-{self.sandbox}"
+
+    @property
+    def table(self) -> str:
+        return "cicd_sandbox_" + self.sandbox.replace("-", "_")
+
+    @property
+    def gateway(self) -> ipaddress.IPv4Address:
+        return self.cidr.network_address + 1
+
+    def ruleset(self) -> str:
+        """Return the nftables table; its comment carries a digest of the rules, to compare them by."""
+        guarded = ", ".join(str(network) for network in ipaddress.collapse_addresses(self.guarded))
+        nat = ", ".join(str(address) for address in sorted(self.nat))
+        rules = [f"  set guarded {{ type ipv4_addr; flags interval; elements = {{ {guarded} }} }}"]
+        allowed = ""
+        if nat:
+            allowed = f"ip saddr != {{ {nat} }} "
+            rules.append(
+                "  chain masquerade { type nat hook postrouting priority srcnat; policy accept;\n"
+                f'    ip saddr {{ {nat} }} ip daddr != @guarded oifname != "sb-*" masquerade\n  }}'
+            )
+        rules.append(
+            "  chain forward { type filter hook forward priority filter; policy accept;\n"
+            f'    iifname "{self.bridge}" oifname != "{self.bridge}" {allowed}drop\n'
+            f'    oifname "{self.bridge}" iifname != "{self.bridge}" ct state new drop\n  }}'
+        )
+        # After source NAT: what still has a sandbox address here would leave with it.
+        rules.append(
+            "  chain guard { type filter hook postrouting priority srcnat + 50; policy accept;\n"
+            '    oifname "sb-*" accept\n    oifname "lo" accept\n'
+            "    ip saddr @guarded counter drop\n    ip daddr @guarded counter drop\n  }"
+        )
+        body = "\n".join(rules)
+        digest = hashlib.sha256(body.encode()).hexdigest()[:16]
+        return f'table inet {self.table} {{\n  comment "{digest}"\n{body}\n}}\n'
+
+
+def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each of the host's routes (``ip -json route``) that overlaps a sandbox network."""
+    conflicts = []
+    for route in routes:
+        destination, device = str(route.get("dst", "")), str(route.get("dev", ""))
+        if destination == "default" or device == network.bridge:
+            continue
+        try:
+            other = ipaddress.IPv4Network(destination, strict=False)
+        except ValueError:
+            continue
+        for mine in {network.cidr, *(() if device.startswith("sb-") else network.guarded)}:
+            if mine.overlaps(other):
+                conflicts.append(f"{mine} overlaps this machine's route to {other} on {device}")
+    return sorted(conflicts)
+
+
+def _links(*arguments: str) -> list[dict[str, Any]]:
+    """Return ``ip -json`` output as a list; [] where the device does not exist."""
+    try:
+        answer: list[dict[str, Any]] = json.loads(run(["ip", "-json", *arguments]) or "[]")
+    except NspawnError as error:
+        if "does not exist" in str(error):
+            return []
+        raise
+    return [link for link in answer if link]
+
+
+def tables() -> list[str]:
+    """Return the names of all sandboxes' nftables tables."""
+    found = json.loads(run(["nft", "--json", "list", "tables"]))["nftables"]
+    return [
+        item["table"]["name"] for item in found if item.get("table", {}).get("name", "").startswith("cicd_sandbox_")
+    ]
+
+
+def network_plan(network: Network) -> list[str]:
+    """Return what ``network_present`` would do, in words.
+
+    Raises:
+        NspawnError: a sandbox network overlaps one that this machine already routes elsewhere.
+    """
+    conflicts = route_conflicts(network, _links("-4", "route", "show"))
+    if conflicts:
+        raise NspawnError(
+            "; ".join(conflicts) + ". Give this sandbox other networks: machines_network, sandbox_pod_network,"
+            " sandbox_service_network in the inventory"
+        )
+    actions = []
+    links = _links("address", "show", "dev", network.bridge)
+    addresses = {f"{info['local']}/{info['prefixlen']}" for link in links for info in link.get("addr_info", [])}
+    if not links:
+        actions.append(f"make bridge {network.bridge}")
+    if f"{network.gateway}/{network.cidr.prefixlen}" not in addresses:
+        actions.append(f"give {network.bridge} the address {network.gateway}/{network.cidr.prefixlen}")
+    if links and "UP" not in links[0].get("flags", []):
+        actions.append(f"bring {network.bridge} up")
+    if not _rules_match(network):
+        actions.append(f"write nftables table {network.table}")
+    if network.nat and _forwarding() != "1":
+        actions.append("allow forwarding (net.ipv4.ip_forward)")
+    return actions
+
+
+def _rules_match(network: Network) -> bool:
+    digest = network.ruleset().split('"')[1]
+    with suppress(NspawnError):
+        return f'comment "{digest}"' in run(["nft", "list", "table", "inet", network.table])
+    return False
+
+
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def _forwarding() -> str:
+    return FORWARDING.read_text().strip()
+
+
+def network_present(network: Network, library: Path) -> list[str]:
+    """Make the bridge and its rules; return what was done."""
+    actions = network_plan(network)
+    for action in actions:
+        if action.startswith("make bridge"):
+            run(["ip", "link", "add", network.bridge, "type", "bridge"])
+            run(["ip", "link", "set", network.bridge, "up"])
+        elif action.startswith("give"):
+            address = f"{network.gateway}/{network.cidr.prefixlen}"
+            run(["ip", "address", "replace", address, "dev", network.bridge])
+        elif action.startswith("bring"):
+            run(["ip", "link", "set", network.bridge, "up"])
+        elif action.startswith("write"):
+            table = f"inet {network.table}"
+            run(["nft", "-f", "-"], stdin=f"table {table}\ndelete table {table}\n{network.ruleset()}")
+        elif action.startswith("allow forwarding"):
+            write(library / "ip_forward", _forwarding())
+            FORWARDING.write_text("1")
+    return actions
+
+
+def network_absent(network: Network, library: Path, *, dry_run: bool) -> list[str]:
+    """Take the bridge, the rules and a changed forwarding switch back; return what was done."""
+    actions = []
+    if _links("link", "show", "dev", network.bridge):
+        actions.append(f"remove bridge {network.bridge}")
+        if not dry_run:
+            run(["ip", "link", "delete", network.bridge])
+    if network.table in tables():
+        actions.append(f"remove nftables table {network.table}")
+        if not dry_run:
+            run(["nft", "delete", "table", "inet", network.table])
+    saved = library / "ip_forward"
+    if saved.exists():
+        before = saved.read_text()
+        others = [name for name in tables() if name != network.table]
+        if not others and _forwarding() != before:
+            actions.append(f"set net.ipv4.ip_forward back to {before}")
+            if not dry_run:
+                FORWARDING.write_text(before)
+        if not dry_run:
+            saved.unlink()
+    return actions
+
+
+# --- machines --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine: its name, address on the bridge, and limits (0 memory: the host's)."""
+
+    name: str
+    address: ipaddress.IPv4Address
+    data_directories: tuple[str, ...] = ()
+    memory_mb: int = 0
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all machines of a sandbox share."""
+
+    network: Network
+    library: Path
+    root: Path
+    authorized_key: str
+    machines: tuple[Machine, ...]
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+
+NETWORK_UNIT = """\
+[Unit]
+Description=Fixed address on the sandbox's bridge
+DefaultDependencies=no
+After=local-fs.target
+Before=network.target network-pre.target ssh.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/ip link set lo up
+ExecStart=/usr/sbin/ip address replace {address}/{prefix} dev host0
+ExecStart=/usr/sbin/ip link set host0 up
+ExecStart=/usr/sbin/ip route replace default via {gateway}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# cgroup v1: nspawn mounts the controllers read-only; container runtimes write to them.
+CGROUP_UNIT = """\
+[Unit]
+Description=Writable cgroup controllers for container runtimes
+DefaultDependencies=no
+After=local-fs.target
+Before=containerd.service kubelet.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'for c in /sys/fs/cgroup/*/; do mount -o remount,rw "$c" || exit 1; done'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+HOST_UNIT = """\
+[Unit]
+Description=cicd.sandbox machine {machine} of {sandbox}
+
+[Service]
+ExecStart={run}
+Delegate=yes
+KillMode=mixed
+TasksMax=infinity
+DevicePolicy=auto
+Slice=machine.slice
+"""
+
+
+class MachineDirectory:
+    """One machine on the host: its files, its mount, its process."""
+
+    def __init__(self, site: Site, machine: Machine) -> None:
+        self.site = site
+        self.machine = machine
+        self.path = site.library / machine.name
+        self.root = self.path / "root"
+        self.console = self.path / "console.log"
+        self.pid_file = self.path / "pid"
+        self.unit = f"cicd-sandbox-{site.network.sandbox}-{machine.name}.service"
+        self.cgroup = f"cicd-sandbox/{site.network.sandbox}/{machine.name}"
+
+    # what is there
+
+    def pid(self) -> int | None:
+        """Return systemd-nspawn's process id, or None when this machine does not run."""
+        if has_systemd():
+            pid = int(run(["systemctl", "show", "--property=MainPID", "--value", self.unit]).strip() or 0)
+            return pid or None
+        try:
+            pid = int(self.pid_file.read_text())
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        # A process id is used again sooner or later: make sure that it is still ours.
+        return pid if f"--directory={self.root}".encode() in arguments else None
+
+    def built_on(self) -> str | None:
+        """Return the root file system the machine's layer was started on."""
+        with suppress(OSError):
+            return (self.path / "lower").read_text()
+        return None
+
+    def exists(self) -> bool:
+        return self.built_on() is not None
+
+    # its files
+
+    def command(self) -> list[str]:
+        """Return systemd-nspawn's command line."""
+        line = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--link-journal=no"]
+        line += [f"--machine={self.site.network.sandbox}-{self.machine.name}", f"--hostname={self.machine.name}"]
+        line += [f"--directory={self.root}", f"--network-bridge={self.site.network.bridge}"]
+        line += ["--capability=all", "--bind=/dev/kmsg", "--resolv-conf=off", "--timezone=off", "--console=pipe"]
+        line += [f"--bind={self.data(directory)}:{directory}" for directory in self.machine.data_directories]
+        return line
+
+    def data(self, directory: str) -> Path:
+        return self.path / "data" / directory.strip("/").replace("/", "-")
+
+    def script(self) -> str:
+        """Return the start script. On cgroup v1 it first moves itself into cgroups of the machine's own."""
+        lines = ["#!/bin/sh", "set -eu", "export SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes"]
+        memory = self.machine.memory_mb * 1024 * 1024
+        if unified_cgroups():
+            if memory:
+                lines.append(f'echo {memory} > "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max"')
+        else:
+            lines += [
+                "for controller in /sys/fs/cgroup/*; do",
+                '  [ -e "$controller/cgroup.procs" ] && [ ! -L "$controller" ] || continue',
+                '  group="$controller"',
+                f"  for part in {' '.join(self.cgroup.split('/'))}; do",
+                '    if [ -e "$group/cpuset.cpus" ]; then above="$group"; else above=; fi',
+                '    group="$group/$part"',
+                '    mkdir -p "$group"',
+                '    if [ -n "$above" ]; then',
+                '      cat "$above/cpuset.cpus" > "$group/cpuset.cpus"',
+                '      cat "$above/cpuset.mems" > "$group/cpuset.mems"',
+                "    fi",
+                "  done",
+                '  echo $$ > "$group/cgroup.procs"',
+                "done",
+            ]
+            if memory:
+                lines.append(f"echo {memory} > /sys/fs/cgroup/memory/{self.cgroup}/memory.limit_in_bytes")
+        lines.append("exec " + shlex.join(self.command()))
+        return "\n".join(lines) + "\n"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the machine's local facts (ansible_local.machine)."""
+        return {
+            "provider": "nspawn",
+            "sandbox": self.site.network.sandbox,
+            "cgroup": 2 if unified_cgroups() else 1,
+            "kubelet_cgroup_root": "/",
+            "oom_score_adj_restricted": not _may_lower_oom_score(),
+        }
+
+    def files(self) -> dict[str, tuple[str, int]]:
+        """Return the files of the machine that the host decides: path → (content, mode)."""
+        network = self.site.network
+        hosts = {"localhost": "127.0.0.1", **self.site.hosts}
+        files = {
+            "etc/hostname": (f"{self.machine.name}\n", 0o644),
+            "etc/hosts": ("".join(f"{address}\t{name}\n" for name, address in hosts.items()), 0o644),
+            "root/.ssh/authorized_keys": (self.site.authorized_key.strip() + "\n", 0o600),
+            "etc/ssh/sshd_config.d/50-sandbox.conf": (
+                "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+                "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\n",
+                0o644,
+            ),
+            "etc/ansible/facts.d/machine.fact": (json.dumps(self.facts(), sort_keys=True) + "\n", 0o644),
+            "etc/systemd/system/sandbox-network.service": (
+                NETWORK_UNIT.format(
+                    address=self.machine.address, prefix=network.cidr.prefixlen, gateway=network.gateway
+                ),
+                0o644,
+            ),
+        }
+        if not unified_cgroups():
+            files["etc/systemd/system/sandbox-cgroup.service"] = (CGROUP_UNIT, 0o644)
+        return files
+
+    def stale_files(self) -> list[str]:
+        """Return the paths whose content differs from what the host wants; all when it is not mounted."""
+        stale = []
+        for path, (content, mode) in self.files().items():
+            target = self.root / path
+            try:
+                same = target.read_text() == content and target.stat().st_mode & 0o7777 == mode
+            except OSError:
+                same = False
+            if not same:
+                stale.append(path)
+        return stale
+
+    def write_files(self) -> None:
+        """Write the machine's files through its mounted root."""
+        for path, (content, mode) in self.files().items():
+            write(self.root / path, content, mode)
+            if path.endswith(".service"):
+                wants = self.root / "etc/systemd/system/multi-user.target.wants" / Path(path).name
+                wants.parent.mkdir(parents=True, exist_ok=True)
+                if not wants.is_symlink():
+                    wants.symlink_to(f"../{Path(path).name}")
+        (self.root / "root/.ssh").chmod(0o700)
+        identity = self.root / "etc/machine-id"
+        if not identity.exists() or len(identity.read_text().strip()) != 32:
+            write(identity, uuid.uuid4().hex + "\n", 0o444)
+        key = self.root / "etc/ssh/ssh_host_ed25519_key"
+        if not key.exists():
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.machine.name, "-f", str(key)])
+
+    def host_key(self) -> str:
+        """Return the machine's public SSH host key, without the comment; "" when it has none."""
+        for base in (self.root, self.path / "upper"):
+            with suppress(OSError):
+                return " ".join((base / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2])
+        return ""
+
+    # its life
+
+    def plan(self) -> list[str]:
+        """Return what must be done for the machine to run as described."""
+        if not self.exists():
+            return ["create", "start"]
+        if self.pid() is None:
+            return ["start"]
+        return ["update"] if self.stale_files() else []
+
+    def start(self) -> None:
+        """Mount the machine's root, write its files and start it; does not wait for it."""
+        for name in ("upper", "work", "root"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        for directory in self.machine.data_directories:
+            self.data(directory).mkdir(parents=True, exist_ok=True)
+        if not self.exists():
+            write(self.path / "lower", str(self.site.root))
+        lower = self.built_on()
+        if str(self.root) not in mounts():
+            options = f"lowerdir={lower},upperdir={self.path / 'upper'},workdir={self.path / 'work'}"
+            run(["mount", "-t", "overlay", "overlay", "-o", options, str(self.root)])
+        for directory in self.machine.data_directories:
+            _adopt_directory(self.root / directory.strip("/"), self.data(directory))
+        self.write_files()
+        script = self.path / "run"
+        write(script, self.script(), 0o755)
+        self.console.unlink(missing_ok=True)
+        if has_systemd():
+            unit = HOST_UNIT.format(machine=self.machine.name, sandbox=self.site.network.sandbox, run=script)
+            if write(Path("/run/systemd/system") / self.unit, unit):
+                run(["systemctl", "daemon-reload"])
+            run(["systemctl", "start", self.unit])
+            return
+        line = ["start-stop-daemon", "--start", "--background", "--make-pidfile", f"--pidfile={self.pid_file}"]
+        run([*line, f"--output={self.console}", f"--exec={script}"])
+
+    def link_up(self) -> bool:
+        """Bring the host's end of the machine's veth pair up; False while it does not exist."""
+        # systemd-nspawn shortens a long name and keeps the full one as an alternative name.
+        name = f"vb-{self.site.network.sandbox}-{self.machine.name}"
+        for candidate in (name, name[:15]):
+            with suppress(NspawnError):
+                run(["ip", "link", "set", "dev", candidate, "up"])
+                return True
+        return False
+
+    def answers(self) -> bool:
+        """Tell whether the machine's SSH server greets."""
+        with suppress(OSError), socket.create_connection((str(self.machine.address), 22), timeout=1) as connection:
+            connection.settimeout(2)
+            return connection.recv(4) == b"SSH-"
+        return False
+
+    def why_not_up(self) -> str:
+        """Return the last lines of the machine's console, for an error message."""
+        if has_systemd():
+            journal = run(["journalctl", "--unit", self.unit, "--lines=20", "--no-pager", "--output=cat"])
+            return journal.strip()
+        with suppress(OSError):
+            return "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
+        return "its console is empty"
+
+    def signal(self, number: int) -> None:
+        """Send a signal to systemd-nspawn."""
+        pid = self.pid()
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """End the machine at once: its PID 1 takes every process of its namespace with it."""
+        pid = self.pid()
+        if pid is None:
+            return
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
+    def clean_up(self) -> None:
+        """Remove what a machine that no longer runs leaves on the host: mount, unit, cgroups."""
+        if str(self.root) in mounts():
+            try:
+                run(["umount", str(self.root)])
+            except NspawnError:
+                run(["umount", "--lazy", str(self.root)])
+        self.pid_file.unlink(missing_ok=True)
+        if has_systemd():
+            unit = Path("/run/systemd/system") / self.unit
+            if unit.exists():
+                unit.unlink()
+                run(["systemctl", "daemon-reload"])
+            with suppress(NspawnError):
+                run(["systemctl", "reset-failed", self.unit])
+        remove_cgroups(self.cgroup)
+
+
+def remove_cgroups(group: str) -> None:
+    """Remove a cgroup and all below it in every hierarchy, where they are empty."""
+    for controller in CGROUPS.iterdir():
+        top = controller / group
+        if controller.is_symlink() or not top.is_dir():
+            continue
+        for directory, _names, _files in os.walk(top, topdown=False):
+            with suppress(OSError):
+                Path(directory).rmdir()
+        for parent in list(top.parents)[: len(Path(group).parts) - 1]:
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def _adopt_directory(inside: Path, data: Path) -> None:
+    """Give a data directory the owner and mode of the directory it takes the place of."""
+    inside.mkdir(parents=True, exist_ok=True)
+    wanted, have = inside.stat(), data.stat()
+    if (wanted.st_uid, wanted.st_gid) != (have.st_uid, have.st_gid):
+        os.chown(data, wanted.st_uid, wanted.st_gid)
+        data.chmod(wanted.st_mode & 0o7777)
+
+
+def _may_lower_oom_score() -> bool:
+    """Tell whether this host lets root lower a process's OOM score (CAP_SYS_RESOURCE, bit 24)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            return bool(int(line.split()[1], 16) >> 24 & 1)
+    return True
+
+
+def _wait(pending: list[MachineDirectory], done: Callable[[MachineDirectory], bool], seconds: float) -> None:
+    """Take from ``pending`` every machine for which ``done`` becomes true, until ``seconds`` are over."""
+    deadline = time.monotonic() + seconds
+    while pending and time.monotonic() < deadline:
+        pending[:] = [machine for machine in pending if not done(machine)]
+        if pending:
+            time.sleep(POLL)
+
+
+def present(site: Site, *, timeout: float) -> dict[str, list[str]]:
+    """Make every machine run; return machine → what was done.
+
+    Raises:
+        NspawnError: a machine did not open its SSH port in ``timeout`` seconds; with its last console lines.
+    """
+    done: dict[str, list[str]] = {}
+    started: list[MachineDirectory] = []
+    for machine in site.machines:
+        directory = MachineDirectory(site, machine)
+        actions = directory.plan()
+        done[machine.name] = actions
+        if "start" in actions:
+            directory.start()
+            started.append(directory)
+        elif "update" in actions:
+            directory.write_files()
+    pending = list(started)
+    _wait(pending, lambda directory: directory.link_up() or directory.pid() is None, timeout)
+    pending = list(started)
+    _wait(pending, MachineDirectory.answers, timeout)
+    if pending:
+        reports = [f"{item.machine.name} ({item.console}):\n{item.why_not_up()}" for item in pending]
+        raise NspawnError(f"machines did not open their SSH port in {timeout:.0f} s:\n" + "\n".join(reports))
+    return done
+
+
+def stopped(site: Site, *, timeout: float, dry_run: bool) -> dict[str, list[str]]:
+    """Shut every machine down in good order; those that need longer than ``timeout`` seconds are ended."""
+    running = [item for item in (MachineDirectory(site, machine) for machine in site.machines) if item.pid()]
+    done = {machine.name: [] for machine in site.machines} | {item.machine.name: ["stop"] for item in running}
+    if not dry_run:
+        for item in running:
+            item.signal(signal.SIGTERM)
+        pending = list(running)
+        _wait(pending, lambda item: item.pid() is None, timeout)
+        end(pending)
+        for item in running:
+            item.clean_up()
+    return done
+
+
+def end(running: Iterable[MachineDirectory]) -> None:
+    """End machines at once and wait until the kernel has taken them down.
+
+    Raises:
+        NspawnError: a machine still runs after 30 s.
+    """
+    pending = [item for item in running if item.pid()]
+    for item in pending:
+        item.kill()
+    _wait(pending, lambda item: item.pid() is None, 30)
+    if pending:
+        names = ", ".join(f"{item.machine.name} (process {item.pid()})" for item in pending)
+        raise NspawnError(f"machines still run 30 s after they were killed: {names}")
+
+
+def absent(site: Site, *, dry_run: bool) -> dict[str, list[str]]:
+    """End and remove every machine, also those that the inventory no longer names."""
+    names = {machine.name: machine for machine in site.machines}
+    if site.library.is_dir():
+        for entry in site.library.iterdir():
+            if entry.name not in names and (entry / "lower").exists():
+                names[entry.name] = Machine(entry.name, site.network.gateway)
+    items = [MachineDirectory(site, machine) for machine in names.values()]
+    there = [item for item in items if item.path.exists()]
+    if not dry_run:
+        end(there)
+        for item in there:
+            item.clean_up()
+            shutil.rmtree(item.path)
+        remove_cgroups(f"cicd-sandbox/{site.network.sandbox}")
+    return {item.machine.name: ["remove"] if item in there else [] for item in items}
