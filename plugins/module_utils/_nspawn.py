@@ -148,6 +148,42 @@ class Network:
         return f'table inet {self.table} {{\n  comment "{digest}"\n{body}\n}}\n'
 
 
+def network_from(sandbox: str, cidr: str, guarded: Iterable[str] = (), nat: Iterable[str] = ()) -> Network:
+    """Check a network's arguments and return it; its own network is always guarded.
+
+    Raises:
+        NspawnError: an argument is wrong; the message names it.
+    """
+    if not SANDBOX_NAME.match(sandbox):
+        raise NspawnError(
+            f"sandbox_name: {sandbox!r} must be at most 12 of a-z, 0-9 and -, and start with a letter"
+            " (it becomes part of interface names)"
+        )
+    network = _network("machines_network", cidr)
+    if network.num_addresses < 8:
+        raise NspawnError(f"machines_network: {cidr} has no room for machines; take a /24, say")
+    others = tuple(_network("guarded_networks", item) for item in guarded)
+    for index, one in enumerate((network, *others)):
+        for other in (network, *others)[index + 1 :]:
+            if one.overlaps(other):
+                raise NspawnError(f"the networks of machines, pods and services overlap: {one} and {other}")
+    return Network(sandbox, network, (network, *others), tuple(_address("nat_addresses", item) for item in nat))
+
+
+def _network(argument: str, value: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise NspawnError(f"{argument}: {value!r} is not an IPv4 network: {error}") from error
+
+
+def _address(argument: str, value: str) -> ipaddress.IPv4Address:
+    try:
+        return ipaddress.IPv4Address(value)
+    except ValueError as error:
+        raise NspawnError(f"{argument}: {value!r} is not an IPv4 address: {error}") from error
+
+
 def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each of the host's routes (``ip -json route``) that overlaps a sandbox network."""
     conflicts = []
@@ -294,6 +330,41 @@ class Site:
     authorized_key: str
     machines: tuple[Machine, ...]
     hosts: Mapping[str, str] = field(default_factory=dict)
+
+
+def site_from(params: Mapping[str, Any]) -> Site:
+    """Check the arguments of the nspawn_machines module (its suboptions are filled in) and return the site.
+
+    Raises:
+        NspawnError: an argument is wrong; the message names it.
+    """
+    network = network_from(params["sandbox"], params["network"])
+    machines = []
+    taken: dict[ipaddress.IPv4Address, str] = {network.gateway: "this host's end of the bridge"}
+    for index, item in enumerate(params["machines"]):
+        where = f"machines[{index}]"
+        if not MACHINE_NAME.match(item["name"]):
+            raise NspawnError(f"{where}.name: {item['name']!r} is no host name (a-z, 0-9 and -)")
+        address = _address(f"{where}.address ({item['name']})", item["address"])
+        if address not in network.cidr:
+            raise NspawnError(f"{where}.address: {address} of {item['name']} is outside {network.cidr}")
+        if address in taken:
+            raise NspawnError(f"{where}.address: {address} of {item['name']} belongs to {taken[address]} already")
+        taken[address] = item["name"]
+        if item["memory_mb"] < 0:
+            raise NspawnError(f"{where}.memory_mb: {item['memory_mb']} of {item['name']} is below 0")
+        relative = [directory for directory in item["data_directories"] if not directory.startswith("/")]
+        if relative:
+            raise NspawnError(f"{where}.data_directories: {relative[0]!r} of {item['name']} is not absolute")
+        machines.append(Machine(item["name"], address, tuple(item["data_directories"]), item["memory_mb"]))
+    return Site(
+        network=network,
+        library=Path(params["library"]),
+        root=Path(params["root"] or "/nonexistent"),
+        authorized_key=params["authorized_key"] or "",
+        machines=tuple(machines),
+        hosts=params["hosts"],
+    )
 
 
 NETWORK_UNIT = """\

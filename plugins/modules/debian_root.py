@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module: a Debian root file system in a content-keyed cache."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: debian_root
+short_description: Make a Debian root file system, once
+description:
+  - Makes a root file system with C(mmdebstrap) and keeps it in a cache, keyed by everything that goes into it.
+  - The mirror is the one that this machine's apt uses.
+options:
+  cache:
+    description: Directory of the cache.
+    type: path
+    required: true
+  suite:
+    description: Debian release by its code name.
+    type: str
+    required: true
+  packages:
+    description: Packages beside the variant's own.
+    type: list
+    elements: str
+    default: []
+  variant:
+    description: mmdebstrap's variant.
+    type: str
+    choices: [apt, buildd, essential, important, minbase, standard]
+    default: minbase
+  disabled_services:
+    description: Units that do not start by themselves in a machine booted from this root.
+    type: list
+    elements: str
+    default: []
+author:
+  - cicd.sandbox contributors
+attributes:
+  check_mode:
+    description: Says whether a root would be made, makes none.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Make the root of all machines
+  cicd.sandbox.debian_root:
+    cache: /var/cache/cicd-sandbox/rootfs
+    suite: bookworm
+    packages: [systemd, systemd-sysv, openssh-server, python3]
+  register: root
+"""
+
+RETURN = r"""
+path:
+  description: Directory of the root file system.
+  returned: success
+  type: str
+  sample: /var/cache/cicd-sandbox/rootfs/c687289284c8734f
+key:
+  description: The key of its content.
+  returned: success
+  type: str
+  sample: c687289284c8734f
+log:
+  description: The last lines of mmdebstrap.
+  returned: failure
+  type: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils._debian_root import (
+    DebianRootError,
+    Recipe,
+    ensure,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "cache": {"type": "path", "required": True},
+            "suite": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "variant": {
+                "type": "str",
+                "choices": ["apt", "buildd", "essential", "important", "minbase", "standard"],
+                "default": "minbase",
+            },
+            "disabled_services": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    recipe = Recipe(
+        suite=module.params["suite"],
+        packages=tuple(module.params["packages"]),
+        variant=module.params["variant"],
+        disabled_services=tuple(module.params["disabled_services"]),
+    )
+    try:
+        path, changed = ensure(Path(module.params["cache"]), recipe, dry_run=module.check_mode)
+    except DebianRootError as error:
+        module.fail_json(msg=f"{error}\n{error.log}".strip(), log=error.log)
+    module.exit_json(changed=changed, path=str(path), key=recipe.key)
+
+
+if __name__ == "__main__":
+    main()
