@@ -3,20 +3,92 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
+# What this sandbox consists of.
 INVENTORY ?= inventories/dev
-# What else ansible-playbook is to be told, e.g. make up ARGS='--tags apps --check'.
+# What else a playbook or a test run is told: make up ARGS='--tags apps --check', make unit ARGS='-k kubeconfig'.
 ARGS ?=
+# In the order in which they prove things: machines, what runs on three of them, the whole site.
+SCENARIOS ?= machines etcd default
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Named here, because Ansible ignores an ansible.cfg in a directory that others may write to.
+# Named here because Ansible ignores an ansible.cfg in a directory that others may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export MAKE
 
-.PHONY: help
+playbook = scripts/playbook.sh
+
+##@ The sandbox
+.PHONY: up down clean status open
+up: venv ## Make the sandbox, or mend it; then prove that the application answers
+	$(playbook) site.yml -i $(INVENTORY) $(ARGS)
+
+down: venv ## Remove the sandbox; the cache of built artifacts stays
+	$(playbook) playbooks/teardown.yml -i $(INVENTORY) $(ARGS)
+
+clean: down ## Remove the sandbox and the caches
+	$(playbook) playbooks/clean.yml -i $(INVENTORY) $(ARGS)
+
+status: venv ## Say what stands and whether it is well
+	$(playbook) playbooks/status.yml -i $(INVENTORY) $(ARGS)
+
+open: venv ## Open the sandbox's pages, or say their addresses
+	$(playbook) playbooks/open.yml -i $(INVENTORY) $(ARGS)
+
+##@ Tests
+.PHONY: test lint unit molecule e2e
+test: venv ## Everything that must hold: lint, unit, molecule
+	@scripts/stages.sh lint unit molecule
+
+lint: venv ## Linters, formatter, type checker, documentation, changelog
+	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs
+
+unit: venv ## Tests that need no machine
+	pytest tests/unit $(ARGS)
+
+molecule: venv ## Roles on real machines, ending with the whole site
+	@scripts/stages.sh $(SCENARIOS:%=molecule-%)
+
+e2e: venv ## Browser and API tests against the standing sandbox
+	SANDBOX_INVENTORY=$(INVENTORY) pytest tests/e2e $(ARGS)
+
+.PHONY: lint-ansible lint-python lint-types lint-shell lint-docs
+lint-ansible:
+	ansible-lint
+
+lint-python:
+	ruff check
+	ruff format --check
+
+lint-types:
+	mypy
+
+lint-shell:
+	shellcheck scripts/*.sh .ci/run
+
+lint-docs:
+	antsibull-changelog lint
+	ANSIBLE_COLLECTIONS_PATH=.collections antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
+	scripts/reference.py --check
+
+molecule-%:
+	molecule test -s $*
+
+##@ Maintenance
+.PHONY: help venv docs lock changelog
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: venv
 venv: ## Make .venv from requirements.txt; nothing to do when it is current
 	@scripts/venv.sh
+
+docs: venv ## Write docs/reference from the roles' argument_specs
+	scripts/reference.py
+
+lock: venv ## Write constraints.txt from what .venv holds
+	scripts/venv.sh --lock
+
+changelog: venv ## Release the fragments in changelogs/fragments as galaxy.yml's version
+	antsibull-changelog release

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from checkout import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 COLLECTIONS = REPOSITORY / ".collections"
 
 
@@ -17,6 +19,10 @@ def pytest_configure() -> None:
     if not (COLLECTIONS / "ansible_collections/cicd/sandbox/galaxy.yml").is_file():
         pytest.exit(f"{COLLECTIONS} does not link to this checkout: run `make venv` first", returncode=4)
     _AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
+
+    # Tests call ansible-playbook and its like: those beside this Python, with the checkout's settings.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    os.environ["ANSIBLE_CONFIG"] = str(REPOSITORY / "ansible.cfg")
 
 
 @pytest.fixture(scope="session")

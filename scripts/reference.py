@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes docs/reference/ from the argument_specs and the modules' documentation, or checks that it is current."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTE = "<!-- Written by `make docs`: edit {source} instead. -->\n"
+
+
+def paragraph(text: str | list[str] | None) -> str:
+    """Join a description (a string or a list of sentences) into one line of a table."""
+    sentences = [text] if isinstance(text, str) else text or []
+    joined = " ".join(" ".join(sentence.split()) for sentence in sentences).replace("|", "\\|")
+    # Ansible's markup: O(option), V(value), C(code), M(module), …
+    return re.sub(r"\b[CEMOPV]\(([^)]*)\)", r"`\1`", joined)
+
+
+def code(value: object) -> str:
+    """Show a value as it would be written in YAML, on one line; a long one by its beginning."""
+    shown = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value or '""'
+    shown = " ".join(shown.split())
+    if len(shown) > 90:
+        shown = shown[:89] + "…"
+    return "`" + shown.replace("|", "\\|") + "`"
+
+
+def kind(option: dict[str, Any]) -> str:
+    """Name an option's type: `list of str`, or its choices where it has any."""
+    name = str(option.get("type", "str"))
+    if "elements" in option:
+        name += f" of {option['elements']}"
+    if "choices" in option:
+        name += ": " + ", ".join(code(choice) for choice in option["choices"])
+    return name
+
+
+def option_rows(options: dict[str, dict[str, Any]], indent: str = "") -> list[str]:
+    """Make table rows of an argument_specs' options; suboptions follow their option."""
+    rows = []
+    for name, option in options.items():
+        default = "required" if option.get("required") else code(option["default"]) if "default" in option else ""
+        rows.append(f"| {indent}`{name}` | {kind(option)} | {default} | {paragraph(option.get('description'))} |")
+        rows += option_rows(option.get("options", {}), f"{indent}{name}.")
+    return rows
+
+
+def table(title: str, options: dict[str, dict[str, Any]]) -> str:
+    """Make a table of an argument_specs' or a module's options."""
+    return "\n".join([f"| {title} | Type | Default | What it says |", "|---|---|---|---|", *option_rows(options), ""])
+
+
+def variables() -> str:
+    """Make the page of all roles' variables."""
+    parts = ["# Variables of the roles\n", NOTE.format(source="roles/*/meta/argument_specs.yml")]
+    for path in sorted(REPOSITORY.glob("roles/*/meta/argument_specs.yml")):
+        role = path.parents[1].name
+        parts.append(f"## {role}\n")
+        for entry_point, spec in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].items():
+            if entry_point != "main":
+                parts.append(f"### {role}, tasks_from: {entry_point}\n")
+            parts.append(paragraph(spec.get("short_description")) + "\n")
+            if spec.get("options"):
+                parts.append(table("Variable", spec["options"]))
+    return "\n".join(parts)
+
+
+def documentation(path: Path) -> dict[str, Any]:
+    """Read a plugin's DOCUMENTATION without importing it."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOCUMENTATION":
+            return dict(yaml.safe_load(ast.literal_eval(node.value)))
+    sys.exit(f"{path}: has no DOCUMENTATION")
+
+
+def modules() -> str:
+    """Make the page of all modules."""
+    parts = ["# Modules\n", NOTE.format(source="plugins/modules/*.py")]
+    parts.append("Examples and return values: `ansible-doc cicd.sandbox.<module>`.\n")
+    for path in sorted(REPOSITORY.glob("plugins/modules/*.py")):
+        text = documentation(path)
+        parts.append(f"## {path.stem}\n")
+        parts.append(paragraph(text["short_description"]) + ".\n")
+        parts.append(table("Option", text.get("options", {})))
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not current")
+    arguments = parser.parse_args()
+
+    stale = []
+    for name, text in {"variables.md": variables(), "modules.md": modules()}.items():
+        page = REPOSITORY / "docs/reference" / name
+        if page.is_file() and page.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(str(page.relative_to(REPOSITORY)))
+        if not arguments.check:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, encoding="utf-8")
+    if stale and arguments.check:
+        sys.exit(f"Not current: {', '.join(stale)}. Run `make docs` and commit what it writes.")
+
+
+if __name__ == "__main__":
+    main()
