@@ -397,7 +397,7 @@ Before=containerd.service kubelet.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'for c in /sys/fs/cgroup/*/; do mount -o remount,rw "$c" || exit 1; done'
+ExecStart=/bin/sh -c 'for c in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$c" || exit 1; done'
 
 [Install]
 WantedBy=multi-user.target
