@@ -1,0 +1,122 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Callback: how long each role took, printed at the end and kept for the landing page."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: role_times
+type: aggregate
+short_description: Time each role and keep the times of the last run that changed something
+description:
+  - Prints how many seconds each role took when the run ends.
+  - Keeps them in C(reports/role-times.json) of the sandbox's state directory, for the landing page. A run without
+    changes leaves the file as it is, so that it tells how long it took to make what stands.
+options:
+  state_home:
+    description: Directory with one state directory for each sandbox.
+    type: path
+    default: ~/.local/state/cicd-sandbox
+    env:
+      - name: CICD_SANDBOX_STATE_HOME
+    ini:
+      - section: callback_role_times
+        key: state_home
+author:
+  - cicd.sandbox contributors
+requirements:
+  - enable in configuration
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    """Adds up the time between the starts of tasks, by role."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "cicd.sandbox.role_times"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seconds: dict[str, float] = {}
+        self.role: str | None = None
+        self.since = self.begin = time.monotonic()
+        self.changed = False
+        self.play: Any = None
+        self.file: Path | None = None
+
+    def _close(self) -> None:
+        now = time.monotonic()
+        if self.role is not None:
+            self.seconds[self.role] = self.seconds.get(self.role, 0.0) + now - self.since
+        self.since = now
+
+    def _task(self, task: Any) -> None:
+        self._close()
+        role = getattr(task, "_role", None)
+        self.role = role.get_name() if role else None
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Keep the times so far where something changed."""
+        self._close()
+        self.role = None
+        self.play = play
+        self._keep()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Close the task before."""
+        self._task(task)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        """Close the task before."""
+        self._task(task)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Note whether anything changed, and learn which sandbox this is."""
+        self.changed = self.changed or bool(result.result.get("changed"))
+        if self.file is None and self.play is not None:
+            values = self.play.get_variable_manager().get_vars(host=result.host, play=self.play)
+            name = values.get("sandbox_name")
+            if name:
+                home = Path(str(self.get_option("state_home"))).expanduser()
+                self.file = home / str(name) / "reports" / "role-times.json"
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Print the table."""
+        self._close()
+        self._keep()
+        if not self.seconds:
+            return
+        self._display.banner("SECONDS BY ROLE")
+        width = max(len(name) for name in self.seconds)
+        for name, seconds in sorted(self.seconds.items(), key=lambda item: -item[1]):
+            self._display.display(f"{name:<{width}} {seconds:8.1f}")
+        self._display.display(f"{'total':<{width}} {time.monotonic() - self.begin:8.1f}")
+
+    def _keep(self) -> None:
+        """Merge this run's times into the file, if it changed anything and the state directory is there."""
+        if self.file is None or not self.changed or context.CLIARGS.get("check"):
+            return
+        if not self.file.parent.parent.is_dir():
+            return
+        try:
+            self.file.parent.mkdir(exist_ok=True, mode=0o700)
+            try:
+                kept: dict[str, float] = json.loads(self.file.read_text())
+            except (OSError, ValueError):
+                kept = {}
+            kept.update({name: round(seconds, 1) for name, seconds in self.seconds.items()})
+            partial = self.file.with_suffix(".partial")
+            partial.write_text(json.dumps(kept, indent=2) + "\n")
+            partial.replace(self.file)
+        except OSError as error:
+            self._display.warning(f"role_times: {self.file} could not be written: {error}")
