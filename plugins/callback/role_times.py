@@ -72,7 +72,7 @@ class CallbackModule(CallbackBase):
         self.play = play
         self._keep()
 
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+    def v2_playbook_on_task_start(self, task: Any, *_args: Any, **_kwargs: Any) -> None:
         """Close the task before."""
         self._task(task)
 
@@ -90,7 +90,7 @@ class CallbackModule(CallbackBase):
                 home = Path(str(self.get_option("state_home"))).expanduser()
                 self.file = home / str(name) / "reports" / "role-times.json"
 
-    def v2_playbook_on_stats(self, stats: Any) -> None:
+    def v2_playbook_on_stats(self, *_args: Any) -> None:
         """Print the table."""
         self._close()
         self._keep()

@@ -195,9 +195,10 @@ def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> li
             other = ipaddress.IPv4Network(destination, strict=False)
         except ValueError:
             continue
-        for mine in {network.cidr, *(() if device.startswith("sb-") else network.guarded)}:
-            if mine.overlaps(other):
-                conflicts.append(f"{mine} overlaps this machine's route to {other} on {device}")
+        mine = {network.cidr, *(() if device.startswith("sb-") else network.guarded)}
+        conflicts += [
+            f"{one} overlaps this machine's route to {other} on {device}" for one in mine if one.overlaps(other)
+        ]
     return sorted(conflicts)
 
 
@@ -386,6 +387,14 @@ ExecStart=/usr/sbin/ip route replace default via {gateway}
 WantedBy=multi-user.target
 """
 
+SSHD_CONFIG = """\
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+HostKey /etc/ssh/ssh_host_ed25519_key
+UseDNS no
+"""
+
 # cgroup v1: nspawn mounts the controllers read-only; container runtimes write to them.
 CGROUP_UNIT = """\
 [Unit]
@@ -516,8 +525,7 @@ class MachineDirectory:
             "etc/hosts": ("".join(f"{address}\t{name}\n" for name, address in hosts.items()), 0o644),
             "root/.ssh/authorized_keys": (self.site.authorized_key.strip() + "\n", 0o600),
             "etc/ssh/sshd_config.d/50-sandbox.conf": (
-                "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-                "HostKey /etc/ssh/ssh_host_ed25519_key\nUseDNS no\n",
+                SSHD_CONFIG,
                 0o644,
             ),
             "etc/ansible/facts.d/machine.fact": (json.dumps(self.facts(), sort_keys=True) + "\n", 0o644),
@@ -737,7 +745,8 @@ def present(site: Site, *, timeout: float) -> dict[str, list[str]]:
 def stopped(site: Site, *, timeout: float, dry_run: bool) -> dict[str, list[str]]:
     """Shut every machine down in good order; those that need longer than ``timeout`` seconds are ended."""
     running = [item for item in (MachineDirectory(site, machine) for machine in site.machines) if item.pid()]
-    done = {machine.name: [] for machine in site.machines} | {item.machine.name: ["stop"] for item in running}
+    done: dict[str, list[str]] = {machine.name: [] for machine in site.machines}
+    done |= {item.machine.name: ["stop"] for item in running}
     if not dry_run:
         for item in running:
             item.signal(signal.SIGTERM)

@@ -1,0 +1,192 @@
+"""Machines and their network: what is written and what is refused, without a machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils import _nspawn
+from ansible_collections.cicd.sandbox.plugins.module_utils._nspawn import (
+    Machine,
+    MachineDirectory,
+    NspawnError,
+    Site,
+    network_from,
+    route_conflicts,
+    site_from,
+)
+
+PODS, SERVICES = "10.244.0.0/16", "10.96.0.0/16"
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    """The module's arguments for two machines."""
+    machines = [
+        {"name": "cp-1", "address": "198.18.0.21", "data_directories": ["/var/lib/etcd"], "memory_mb": 0},
+        {"name": "worker-1", "address": "198.18.0.31", "data_directories": [], "memory_mb": 0},
+    ]
+    values = {
+        "sandbox": "dev",
+        "network": "198.18.0.0/24",
+        "library": "/nowhere",
+        "root": "/root-fs",
+        "authorized_key": "ssh-ed25519 AAAA",
+        "hosts": {"cp-1": "198.18.0.21"},
+        "machines": machines,
+    }
+    return values | changes
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return site_from(params(library=str(tmp_path)))
+
+
+class TestNetwork:
+    def test_the_bridge_is_the_first_address(self) -> None:
+        network = network_from("dev", "198.18.4.0/24")
+        assert (network.bridge, str(network.gateway)) == ("sb-dev", "198.18.4.1")
+
+    @pytest.mark.parametrize(
+        ("sandbox", "cidr", "guarded", "named"),
+        [
+            ("Dev", "198.18.0.0/24", [], "'Dev'"),
+            ("a-name-too-long", "198.18.0.0/24", [], "12"),
+            ("dev", "198.18.0.1/24", [], "198.18.0.1/24"),
+            ("dev", "fd00::/64", [], "IPv4"),
+            ("dev", "198.18.0.0/30", [], "no room"),
+            ("dev", "198.18.0.0/24", ["10.96.0.0/33"], "10.96.0.0/33"),
+            ("dev", "198.18.0.0/24", [PODS, "10.244.3.0/24"], "overlap"),
+        ],
+    )
+    def test_bad_arguments_are_named(self, sandbox: str, cidr: str, guarded: list[str], named: str) -> None:
+        with pytest.raises(NspawnError, match=named.replace("(", r"\(")):
+            network_from(sandbox, cidr, guarded)
+
+    def test_the_rules_guard_every_network_and_translate_only_named_machines(self) -> None:
+        rules = network_from("dev", "198.18.0.0/24", [PODS, SERVICES], ["198.18.0.2"]).ruleset()
+        assert "10.96.0.0/16, 10.244.0.0/16, 198.18.0.0/24" in rules
+        assert "ip saddr { 198.18.0.2 } ip daddr != @guarded" in rules
+        assert "masquerade" not in network_from("dev", "198.18.0.0/24").ruleset()
+
+    def test_other_rules_have_another_digest(self) -> None:
+        digests = {
+            network_from("dev", "198.18.0.0/24", guarded).ruleset().split('"')[1]
+            for guarded in ([], [PODS], [SERVICES])
+        }
+        assert len(digests) == 3
+
+    def test_the_host_must_not_route_a_sandbox_network_elsewhere(self) -> None:
+        network = network_from("dev", "198.18.0.0/24", [PODS, SERVICES])
+        routes = [
+            {"dst": "default", "dev": "eth0"},
+            {"dst": "198.18.0.0/24", "dev": "sb-dev"},
+            {"dst": "192.0.2.0/24", "dev": "eth0"},
+        ]
+        assert route_conflicts(network, routes) == []
+        conflicts = route_conflicts(network, [*routes, {"dst": "10.0.0.0/8", "dev": "tun0"}])
+        assert conflicts == [
+            "10.244.0.0/16 overlaps this machine's route to 10.0.0.0/8 on tun0",
+            "10.96.0.0/16 overlaps this machine's route to 10.0.0.0/8 on tun0",
+        ]
+
+    def test_two_sandboxes_may_have_the_same_pods_but_not_the_same_machines(self) -> None:
+        network = network_from("dev", "198.18.0.0/24", [PODS, SERVICES])
+        assert route_conflicts(network, [{"dst": "198.18.1.0/24", "dev": "sb-two"}]) == []
+        assert route_conflicts(network, [{"dst": "198.18.0.0/24", "dev": "sb-two"}]) != []
+
+
+class TestSite:
+    @pytest.mark.parametrize(
+        ("machine", "named"),
+        [
+            ({"name": "CP", "address": "198.18.0.9"}, "'CP'"),
+            ({"name": "a", "address": "198.18.0"}, r"machines\[0\].address \(a\)"),
+            ({"name": "a", "address": "198.18.1.9"}, "outside 198.18.0.0/24"),
+            ({"name": "a", "address": "198.18.0.1"}, "this host's end"),
+            ({"name": "a", "address": "198.18.0.9", "memory_mb": -1}, "-1 of a is below 0"),
+            ({"name": "a", "address": "198.18.0.9", "data_directories": ["srv"]}, "'srv' of a is not absolute"),
+        ],
+    )
+    def test_bad_machines_are_named(self, machine: dict[str, Any], named: str) -> None:
+        with pytest.raises(NspawnError, match=named):
+            site_from(params(machines=[{"data_directories": [], "memory_mb": 0} | machine]))
+
+    def test_an_address_belongs_to_one_machine(self) -> None:
+        machine = params()["machines"][0]
+        with pytest.raises(NspawnError, match="belongs to cp-1 already"):
+            site_from(params(machines=[machine, machine | {"name": "cp-2"}]))
+
+
+class TestMachine:
+    def test_the_command_line_binds_data_outside_the_overlay(self, site: Site) -> None:
+        machine = MachineDirectory(site, site.machines[0])
+        command = machine.command()
+        assert f"--bind={site.library}/cp-1/data/var-lib-etcd:/var/lib/etcd" in command
+        assert "--machine=dev-cp-1" in command
+        assert "--network-bridge=sb-dev" in command
+
+    def test_the_script_is_one_that_a_shell_reads(self, site: Site, tmp_path: Path) -> None:
+        for memory in (0, 512):
+            machine = Machine("m", ipaddress.IPv4Address("198.18.0.9"), (), memory)
+            script = tmp_path / "run"
+            script.write_text(MachineDirectory(site, machine).script())
+            subprocess.run(["sh", "-n", str(script)], check=True)
+            assert ("536870912" in script.read_text()) == bool(memory)
+
+    def test_files_are_stale_until_written_and_after_a_change(
+        self, site: Site, tmp_path: Path, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(_nspawn, "run", lambda line, **_: Path(line[-1]).write_text("key") and "")
+        machine = MachineDirectory(site, site.machines[0])
+        assert "etc/hosts" in machine.stale_files()
+        machine.write_files()
+        assert machine.stale_files() == []
+        assert "198.18.0.21\tcp-1\n" in (machine.root / "etc/hosts").read_text()
+        assert (machine.root / "root/.ssh/authorized_keys").stat().st_mode & 0o777 == 0o600
+        assert json.loads((machine.root / "etc/ansible/facts.d/machine.fact").read_text())["provider"] == "nspawn"
+        (machine.root / "etc/hosts").write_text("gone\n")
+        assert machine.stale_files() == ["etc/hosts"]
+
+    def test_a_process_id_that_is_somebody_elses_is_not_the_machine(self, site: Site, monkeypatch: Any) -> None:
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: False)
+        machine = MachineDirectory(site, site.machines[0])
+        machine.path.mkdir()
+        assert machine.pid() is None
+        machine.pid_file.write_text(str(os.getpid()))
+        assert machine.pid() is None
+        machine.pid_file.write_text("")
+        assert machine.pid() is None
+
+    def test_the_plan(self, site: Site, monkeypatch: Any) -> None:
+        machine = MachineDirectory(site, site.machines[0])
+        assert machine.plan() == ["create", "start"]
+        machine.path.mkdir()
+        (machine.path / "lower").write_text("/root-fs")
+        monkeypatch.setattr(MachineDirectory, "pid", lambda _: None)
+        assert machine.plan() == ["start"]
+        monkeypatch.setattr(MachineDirectory, "pid", lambda _: 7)
+        assert machine.plan() == ["update"]
+        monkeypatch.setattr(MachineDirectory, "stale_files", lambda _: [])
+        assert machine.plan() == []
+
+
+def test_a_file_is_written_only_when_it_differs(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b"
+    assert _nspawn.write(path, "x", 0o600)
+    assert not _nspawn.write(path, "x", 0o600)
+    assert _nspawn.write(path, "x", 0o644)
+    assert _nspawn.write(path, "y", 0o644)
+    assert [entry.name for entry in path.parent.iterdir()] == ["b"]
+
+
+def test_a_command_that_is_missing_or_fails_is_named() -> None:
+    with pytest.raises(NspawnError, match="no-such-program is not installed"):
+        _nspawn.run(["no-such-program"])
+    with pytest.raises(NspawnError, match="false ended with 1"):
+        _nspawn.run(["false"])
