@@ -1,0 +1,63 @@
+"""Metrics of this process, in Prometheus' text format.
+
+gunicorn runs one worker process with threads (see gunicorn.conf.py), so that one registry in memory has everything.
+"""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from business_logic import __version__
+
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"})
+UNMATCHED = "unmatched"
+
+registry = CollectorRegistry()
+ProcessCollector(registry=registry)
+PlatformCollector(registry=registry)
+GCCollector(registry=registry)
+
+requests = Counter(
+    "http_requests_total",
+    "Requests answered, by method, route and status.",
+    ("method", "route", "status"),
+    registry=registry,
+)
+request_seconds = Histogram(
+    "http_request_duration_seconds",
+    "Time to answer a request, by method and route.",
+    ("method", "route"),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=registry,
+)
+requests_in_progress = Gauge("http_requests_in_progress", "Requests being answered.", registry=registry)
+quotes_created = Counter("quotes_created_total", "Quotes added through the API.", registry=registry)
+database_up = Gauge("database_up", "Whether the last use of the database succeeded (1) or not (0).", registry=registry)
+Info("business_logic_build", "Version of the service.", registry=registry).info({"version": __version__})
+
+
+def route(request: HttpRequest) -> str:
+    """The pattern that the request's path matched: few values, whatever clients ask for."""
+    return f"/{request.resolver_match.route}" if request.resolver_match else UNMATCHED
+
+
+def record(request: HttpRequest, status: int, seconds: float) -> None:
+    method = request.method if request.method in METHODS else "other"
+    requests.labels(method, route(request), str(status)).inc()
+    request_seconds.labels(method, route(request)).observe(seconds)
+
+
+def expose(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,110 @@
+"""What every request goes through: its record (id, log line, metrics) and the conversion of errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from business_logic import database, logs, metrics
+from business_logic.problems import Problem
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+# Asked by address and not by name, by the kubelet and by Prometheus.
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+# Member of request.META: why the request failed, for the log.
+REASON = "business_logic.reason"
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+log = logging.getLogger("business_logic.request")
+
+
+def choose_request_id(given: str | None) -> str:
+    """The client's X-Request-Id where it is harmless in a log and a header, else a new one."""
+    return given if given and _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+class RequestRecord:
+    """Gives the request its id; writes its log line and metrics; sets the headers of every answer."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        token = logs.request_id.set(choose_request_id(request.headers.get("X-Request-Id")))
+        try:
+            return self._answer(request)
+        finally:
+            logs.request_id.reset(token)
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        start = time.perf_counter()
+        with metrics.requests_in_progress.track_inprogress():
+            response = self.get_response(request)
+        seconds = time.perf_counter() - start
+        response.headers["X-Request-Id"] = str(logs.request_id.get())
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        length = len(response.content)
+        if response.status_code != HTTPStatus.NO_CONTENT:
+            response.headers["Content-Length"] = str(length)
+        if request.method == "HEAD":
+            response.content = b""
+        metrics.record(request, response.status_code, seconds)
+        if settings.LOG_PROBES or request.path not in PROBES or response.status_code >= HTTPStatus.BAD_REQUEST:
+            self._write_line(request, response, seconds, length)
+        return response
+
+    @staticmethod
+    def _write_line(request: HttpRequest, response: HttpResponse, seconds: float, length: int) -> None:
+        fields: dict[str, Any] = {
+            "method": request.method,
+            "path": request.path,
+            "query": request.META.get("QUERY_STRING", ""),
+            "route": metrics.route(request),
+            "status": response.status_code,
+            "duration_ms": round(seconds * 1000, 1),
+            "bytes": length,
+            "reason": request.META.get(REASON),
+            "remote_address": request.META.get("REMOTE_ADDR"),
+            "forwarded_for": request.headers.get("X-Forwarded-For"),
+            "user_agent": request.headers.get("User-Agent"),
+        }
+        level = logging.ERROR if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+        # A client may send kilobytes of each; a line needs no more of them than this.
+        fields = {name: value[:512] if isinstance(value, str) else value for name, value in fields.items()}
+        log.log(level, "%s %s %s", fields["method"], fields["path"], response.status_code, extra={"fields": fields})
+
+
+class Problems:
+    """Refuses unknown host names; turns exceptions of views into problem documents."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path not in PROBES:
+            try:
+                request.get_host()
+            except DisallowedHost:
+                detail = "The service does not go by the name in the header Host (see ALLOWED_HOSTS)."
+                return Problem(HTTPStatus.BAD_REQUEST, detail).response(request)
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if isinstance(exception, Problem):
+            # The log gets the cause too, which clients are not told.
+            cause = exception.__cause__
+            request.META[REASON] = f"{exception.detail} ({database.reason(cause)})" if cause else exception.detail
+            return exception.response(request)
+        return None
