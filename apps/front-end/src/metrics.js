@@ -1,0 +1,57 @@
+// Prometheus metrics. A registry per application, so that tests may have several.
+import prometheus from 'prom-client';
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export function createMetrics({ version, defaults = true }) {
+  const registry = new prometheus.Registry();
+  const registers = [registry];
+  if (defaults) prometheus.collectDefaultMetrics({ register: registry });
+
+  new prometheus.Gauge({
+    name: 'front_end_build_info',
+    help: 'Version of the website.',
+    labelNames: ['version'],
+    registers,
+  }).set({ version }, 1);
+
+  return {
+    registry,
+    requests: new prometheus.Counter({
+      name: 'http_requests_total',
+      help: 'Requests answered, by method, route and status.',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    }),
+    requestSeconds: new prometheus.Histogram({
+      name: 'http_request_duration_seconds',
+      help: 'Time to answer a request, by method and route.',
+      labelNames: ['method', 'route'],
+      buckets: SECONDS,
+      registers,
+    }),
+    requestsInProgress: new prometheus.Gauge({
+      name: 'http_requests_in_progress',
+      help: 'Requests being answered.',
+      registers,
+    }),
+    apiUp: new prometheus.Gauge({
+      name: 'api_up',
+      help: 'Whether the last call of the quotes API succeeded (1) or not (0).',
+      registers,
+    }),
+    apiRequests: new prometheus.Counter({
+      name: 'api_requests_total',
+      help: 'Attempts to call the quotes API, by method and outcome.',
+      labelNames: ['method', 'outcome'],
+      registers,
+    }),
+    apiSeconds: new prometheus.Histogram({
+      name: 'api_request_duration_seconds',
+      help: 'Time of one attempt to call the quotes API.',
+      labelNames: ['method'],
+      buckets: SECONDS,
+      registers,
+    }),
+  };
+}
