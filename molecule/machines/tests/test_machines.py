@@ -1,0 +1,85 @@
+"""Machines as seen from outside and from within."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+STATE = Path.home() / ".local/state/cicd-sandbox/t-machines"
+ADDRESSES = {"infra-1": "198.18.2.2", "worker-1": "198.18.2.31"}
+testinfra_hosts = ["ansible://machines"]
+
+
+def test_systemd_came_up_without_a_failed_unit(host):
+    assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"
+
+
+def test_each_machine_has_its_own_identity(host):
+    name = host.check_output("hostname")
+    assert name in ADDRESSES
+    assert ADDRESSES[name] in host.check_output("ip -brief address show host0")
+    assert len(host.check_output("cat /etc/machine-id")) == 32
+
+
+def test_machines_know_each_other_by_name(host):
+    for name, address in ADDRESSES.items():
+        assert host.check_output(f"getent hosts {name}").split()[0] == address
+        assert host.run(f"ping -c 1 -W 2 {name}").rc == 0
+
+
+def test_services_of_other_roles_do_not_start_by_themselves(host):
+    for unit in ("haproxy", "nginx", "docker-registry"):
+        assert not host.service(unit).is_running
+
+
+def test_nothing_but_the_key_lets_in():
+    line = ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={STATE}/ssh/known_hosts", "-o", "IdentityFile=none"]
+    line += ["-o", "IdentitiesOnly=yes", "root@198.18.2.31", "true"]
+    refused = subprocess.run(line, check=False, capture_output=True, text=True)
+    assert refused.returncode == 255
+    assert "Permission denied (publickey)" in refused.stderr
+
+
+def test_machines_reach_nothing_outside(host):
+    # 192.0.2.0/24 is for documentation: only a packet that gets through to the uplink could ever be answered.
+    route = json.loads(subprocess.run(["ip", "-json", "route", "show", "default"], capture_output=True, check=True).stdout)
+    outside = route[0]["gateway"] if route and "gateway" in route[0] else "192.0.2.1"
+    assert host.run(f"ping -c 1 -W 1 {outside}").rc != 0
+
+
+def test_no_address_of_the_sandbox_leaves_the_uplink():
+    before = dropped()
+    # The address of a pod, to which this host has no route but its default one.
+    subprocess.run(["ping", "-c", "1", "-W", "1", "10.244.255.254"], check=False, capture_output=True)
+    assert dropped() > before
+
+
+def dropped() -> int:
+    table = json.loads(
+        subprocess.run(
+            ["nft", "--json", "list", "chain", "inet", "cicd_sandbox_t_machines", "guard"], capture_output=True, check=True
+        ).stdout
+    )
+    rules = [item["rule"]["expr"] for item in table["nftables"] if "rule" in item]
+    return sum(part["counter"]["packets"] for rule in rules for part in rule if "counter" in part)
+
+
+@pytest.mark.parametrize("path", ["ssh/id_ed25519", "ssh/known_hosts"])
+def test_secrets_are_the_users_alone(path):
+    assert (STATE / path).stat().st_mode & 0o077 == 0
+
+
+def test_a_machines_memory_is_limited():
+    limits = [*Path("/sys/fs/cgroup").glob("memory/cicd-sandbox/t-machines/worker-1/memory.limit_in_bytes")]
+    limits += Path("/sys/fs/cgroup").glob("machine.slice/cicd-sandbox-t-machines-worker-1.service/memory.max")
+    assert [limit.read_text().strip() for limit in limits] == [str(512 * 1024 * 1024)]
+
+
+def test_data_lies_outside_the_overlay_and_survives_a_crash(host):
+    assert host.mount_point("/srv").exists
+    assert host.mount_point("/srv").filesystem != "overlay"
+    kept = host.file("/srv/survivor")
+    assert not kept.exists or kept.content_string == "kept"

@@ -1,0 +1,75 @@
+"""Lists what a sandbox left on this machine, one trace a line; ends with 1 when there is any.
+
+Usage: traces.py SANDBOX [STATE DIRECTORY]. It looks from outside: at /proc, the kernel's mounts, interfaces and rules,
+cgroups, directories and the user's kubeconfig, not at what the roles believe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LIBRARY = Path("/var/lib/cicd-sandbox")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def processes(sandbox: str) -> Iterator[str]:
+    """Processes that name the sandbox's directory, or live in its cgroups."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) in {os.getpid(), os.getppid()}:
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            group = (entry / "cgroup").read_text()
+        except OSError:
+            continue
+        if f"{LIBRARY}/{sandbox}/" in command or f"/cicd-sandbox/{sandbox}/" in group:
+            yield f"process {entry.name}: {command}"
+
+
+def mounts(sandbox: str) -> Iterator[str]:
+    """Mount points below the sandbox's directory."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split(" ")[4]
+        if point.startswith(f"{LIBRARY}/{sandbox}/"):
+            yield f"mount {point}"
+
+
+def network(sandbox: str) -> Iterator[str]:
+    """The bridge, the machines' interfaces and the nftables table."""
+    links = json.loads(subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True).stdout)
+    for link in links:
+        names = [link["ifname"], *link.get("altnames", [])]
+        if any(name == f"sb-{sandbox}" or name.startswith(f"vb-{sandbox}-") for name in names):
+            yield f"interface {link['ifname']}"
+    table = "cicd_sandbox_" + sandbox.replace("-", "_")
+    rules = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
+    if f"inet {table}\n" in rules:
+        yield f"nftables table {table}"
+
+
+def files(sandbox: str, state: Path) -> Iterator[str]:
+    """Directories, cgroups and the user's kubeconfig."""
+    yield from (f"directory {path}" for path in (LIBRARY / sandbox, state) if path.exists())
+    yield from (f"cgroup {path}" for path in CGROUPS.glob(f"*/cicd-sandbox/{sandbox}"))
+    yield from (f"unit {path}" for path in Path("/run/systemd/system").glob(f"cicd-sandbox-{sandbox}-*"))
+    kubeconfig = Path.home() / ".kube" / "config"
+    if kubeconfig.exists() and f"@{sandbox}" in kubeconfig.read_text():
+        yield f"a context of {sandbox} in {kubeconfig}"
+
+
+def main() -> int:
+    sandbox = sys.argv[1]
+    home = Path.home() / ".local/state/cicd-sandbox" / sandbox
+    state = Path(sys.argv[2]) if len(sys.argv) > 2 else home
+    found = [*processes(sandbox), *mounts(sandbox), *network(sandbox), *files(sandbox, state)]
+    sys.stdout.write("".join(f"{trace}\n" for trace in found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
