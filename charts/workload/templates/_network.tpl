@@ -1,0 +1,75 @@
+{{- /* The policy of the workload's pods or of a hook Job's: nothing passes but what is declared.
+       Takes root, component, ingress and egress (rules as in values.yaml). */ -}}
+{{- define "workload.networkPolicySpec" -}}
+podSelector:
+  matchLabels:
+    {{- include "workload.selectorLabels" . | nindent 4 }}
+policyTypes: [Ingress, Egress]
+ingress:
+  {{- range $rule := .ingress }}
+  - from:
+      {{- range $rule.from }}
+      - {{ include "workload.peer" . | nindent 8 | trim }}
+      {{- end }}
+    ports:
+      {{- range $rule.ports | default (keys $.root.Values.ports | sortAlpha) }}
+      - port: {{ . }}
+        protocol: {{ (get $.root.Values.ports .).protocol | default "TCP" }}
+      {{- end }}
+  {{- else }} []
+  {{- end }}
+egress:
+  {{- $dns := .root.Values.networkPolicy.dns }}
+  {{- if $dns.enabled }}
+  - to:
+      - {{ include "workload.peer" (pick $dns "namespace" "labels") | nindent 8 | trim }}
+    ports:
+      - port: 53
+        protocol: UDP
+      - port: 53
+        protocol: TCP
+  {{- end }}
+  {{- range $rule := .egress }}
+  - to:
+      {{- range $rule.to }}
+      - {{ include "workload.peer" . | nindent 8 | trim }}
+      {{- end }}
+    ports:
+      {{- range $port := $rule.ports }}
+      {{- if kindIs "map" $port }}
+      - port: {{ $port.port }}
+        protocol: {{ $port.protocol | default "TCP" }}
+      {{- else }}
+      - port: {{ $port }}
+        protocol: TCP
+      {{- end }}
+      {{- end }}
+  {{- end }}
+  {{- if not (or $dns.enabled .egress) }} []
+  {{- end }}
+{{- end -}}
+
+{{- /* One peer of a rule: {app, labels, namespace} or {cidr, except}. */ -}}
+{{- define "workload.peer" -}}
+{{- if .cidr }}
+ipBlock:
+  {{- pick . "cidr" "except" | toYaml | nindent 2 }}
+{{- end }}
+{{- if eq (.namespace | default "") "*" }}
+namespaceSelector: {}
+{{- else if .namespace }}
+namespaceSelector:
+  matchLabels:
+    kubernetes.io/metadata.name: {{ .namespace }}
+{{- end }}
+{{- if or .app .labels }}
+podSelector:
+  matchLabels:
+    {{- with .app }}
+    app.kubernetes.io/name: {{ . }}
+    {{- end }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+{{- end -}}
