@@ -129,7 +129,7 @@ class Network:
         if nat:
             allowed = f"ip saddr != {{ {nat} }} "
             rules.append(
-                "  chain masquerade { type nat hook postrouting priority srcnat; policy accept;\n"
+                "  chain translate { type nat hook postrouting priority srcnat; policy accept;\n"
                 f'    ip saddr {{ {nat} }} ip daddr != @guarded oifname != "sb-*" masquerade\n  }}'
             )
         rules.append(
@@ -412,6 +412,39 @@ ExecStart=/bin/sh -c 'for c in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$
 WantedBy=multi-user.target
 """
 
+# cgroup v2: no process may stay in a group above the machine's.
+UNIFIED_CGROUP = """\
+group=/sys/fs/cgroup/{group}
+limit={limit}
+mkdir -p "$group"
+if [ -n "$limit" ]; then
+  echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+  for part in "${{group%/*/*}}" "${{group%/*}}"; do echo +memory > "$part/cgroup.subtree_control"; done
+  echo "$limit" > "$group/memory.max"
+fi
+echo $$ > "$group/cgroup.procs"
+"""
+
+# cgroup v1: a group in every hierarchy; cpuset wants its parent's values before it takes a process.
+LEGACY_CGROUPS = """\
+limit={limit}
+for controller in /sys/fs/cgroup/*; do
+  [ -e "$controller/cgroup.procs" ] && [ ! -L "$controller" ] || continue
+  group="$controller"
+  for part in $(echo {group} | tr / ' '); do
+    above="$group"
+    group="$group/$part"
+    mkdir -p "$group"
+    if [ -e "$group/cpuset.cpus" ]; then
+      cat "$above/cpuset.cpus" > "$group/cpuset.cpus"
+      cat "$above/cpuset.mems" > "$group/cpuset.mems"
+    fi
+  done
+  echo $$ > "$group/cgroup.procs"
+done
+if [ -n "$limit" ]; then echo "$limit" > "/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes"; fi
+"""
+
 HOST_UNIT = """\
 [Unit]
 Description=cicd.sandbox machine {machine} of {sandbox}
@@ -423,6 +456,7 @@ KillMode=mixed
 TasksMax=infinity
 DevicePolicy=auto
 Slice=machine.slice
+MemoryMax={memory}
 """
 
 
@@ -478,31 +512,13 @@ class MachineDirectory:
         return self.path / "data" / directory.strip("/").replace("/", "-")
 
     def script(self) -> str:
-        """Return the start script. On cgroup v1 it first moves itself into cgroups of the machine's own."""
+        """Return the start script. Without systemd, it first moves itself into cgroups of the machine's own."""
         lines = ["#!/bin/sh", "set -eu", "export SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes"]
-        memory = self.machine.memory_mb * 1024 * 1024
-        if unified_cgroups():
-            if memory:
-                lines.append(f'echo {memory} > "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max"')
-        else:
-            lines += [
-                "for controller in /sys/fs/cgroup/*; do",
-                '  [ -e "$controller/cgroup.procs" ] && [ ! -L "$controller" ] || continue',
-                '  group="$controller"',
-                f"  for part in {' '.join(self.cgroup.split('/'))}; do",
-                '    if [ -e "$group/cpuset.cpus" ]; then above="$group"; else above=; fi',
-                '    group="$group/$part"',
-                '    mkdir -p "$group"',
-                '    if [ -n "$above" ]; then',
-                '      cat "$above/cpuset.cpus" > "$group/cpuset.cpus"',
-                '      cat "$above/cpuset.mems" > "$group/cpuset.mems"',
-                "    fi",
-                "  done",
-                '  echo $$ > "$group/cgroup.procs"',
-                "done",
-            ]
-            if memory:
-                lines.append(f"echo {memory} > /sys/fs/cgroup/memory/{self.cgroup}/memory.limit_in_bytes")
+        if not has_systemd():
+            limit = self.machine.memory_mb * 1024 * 1024 or ""
+            lines.append(
+                (UNIFIED_CGROUP if unified_cgroups() else LEGACY_CGROUPS).format(group=self.cgroup, limit=limit)
+            )
         lines.append("exec " + shlex.join(self.command()))
         return "\n".join(lines) + "\n"
 
@@ -607,7 +623,10 @@ class MachineDirectory:
         write(script, self.script(), 0o755)
         self.console.unlink(missing_ok=True)
         if has_systemd():
-            unit = HOST_UNIT.format(machine=self.machine.name, sandbox=self.site.network.sandbox, run=script)
+            memory = f"{self.machine.memory_mb}M" if self.machine.memory_mb else "infinity"
+            unit = HOST_UNIT.format(
+                machine=self.machine.name, sandbox=self.site.network.sandbox, run=script, memory=memory
+            )
             if write(Path("/run/systemd/system") / self.unit, unit):
                 run(["systemctl", "daemon-reload"])
             run(["systemctl", "start", self.unit])

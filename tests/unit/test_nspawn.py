@@ -131,13 +131,21 @@ class TestMachine:
         assert "--machine=dev-cp-1" in command
         assert "--network-bridge=sb-dev" in command
 
-    def test_the_script_is_one_that_a_shell_reads(self, site: Site, tmp_path: Path) -> None:
-        for memory in (0, 512):
-            machine = Machine("m", ipaddress.IPv4Address("198.18.0.9"), (), memory)
-            script = tmp_path / "run"
-            script.write_text(MachineDirectory(site, machine).script())
-            subprocess.run(["sh", "-n", str(script)], check=True)
-            assert ("536870912" in script.read_text()) == bool(memory)
+    @pytest.mark.parametrize("memory", [0, 512])
+    @pytest.mark.parametrize("unified", [False, True])
+    @pytest.mark.parametrize("systemd", [False, True])
+    def test_the_script_is_one_that_a_shell_reads(
+        self, site: Site, tmp_path: Path, monkeypatch: Any, memory: int, unified: bool, systemd: bool
+    ) -> None:
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: systemd)
+        monkeypatch.setattr(_nspawn, "unified_cgroups", lambda: unified)
+        machine = Machine("m", ipaddress.IPv4Address("198.18.0.9"), (), memory)
+        script = tmp_path / "run"
+        script.write_text(MachineDirectory(site, machine).script())
+        subprocess.run(["sh", "-n", str(script)], check=True)
+        # systemd keeps a unit's processes in the unit's own group, and limits it itself.
+        assert ("cgroup.procs" in script.read_text()) == (not systemd)
+        assert ("536870912" in script.read_text()) == (bool(memory) and not systemd)
 
     def test_files_are_stale_until_written_and_after_a_change(
         self, site: Site, tmp_path: Path, monkeypatch: Any
