@@ -36,7 +36,15 @@ def test_services_of_other_roles_do_not_start_by_themselves(host):
 
 
 def test_nothing_but_the_key_lets_in():
-    line = ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={STATE}/ssh/known_hosts", "-o", "IdentityFile=none"]
+    line = [
+        "ssh",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        f"UserKnownHostsFile={STATE}/ssh/known_hosts",
+        "-o",
+        "IdentityFile=none",
+    ]
     line += ["-o", "IdentitiesOnly=yes", "root@198.18.2.31", "true"]
     refused = subprocess.run(line, check=False, capture_output=True, text=True)
     assert refused.returncode == 255
@@ -45,7 +53,9 @@ def test_nothing_but_the_key_lets_in():
 
 def test_only_a_machine_that_may_gets_through_this_host(host):
     # Counted where packets leave the bridge for elsewhere: no host outside has to answer for this.
-    route = json.loads(subprocess.run(["ip", "-json", "route", "show", "default"], capture_output=True, check=True).stdout)
+    route = json.loads(
+        subprocess.run(["ip", "-json", "route", "show", "default"], capture_output=True, check=True).stdout
+    )
     outside = route[0].get("gateway", "192.0.2.1")
     answered = host.run(f"ping -c 1 -W 1 {outside}").rc == 0
     allowed = host.check_output("hostname") == "infra-1"
@@ -65,7 +75,9 @@ def test_no_address_of_the_sandbox_leaves_the_uplink():
 def dropped() -> int:
     table = json.loads(
         subprocess.run(
-            ["nft", "--json", "list", "chain", "inet", "cicd_sandbox_t_machines", "guard"], capture_output=True, check=True
+            ["nft", "--json", "list", "chain", "inet", "cicd_sandbox_t_machines", "guard"],
+            capture_output=True,
+            check=True,
         ).stdout
     )
     rules = [item["rule"]["expr"] for item in table["nftables"] if "rule" in item]

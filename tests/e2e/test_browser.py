@@ -1,0 +1,92 @@
+"""What a person sees, in a real browser: the landing page and the website behind the door."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+PORT = os.environ.get("SANDBOX_DOOR_PORT", "8080")
+STATE = Path(os.environ.get("SANDBOX_STATE_DIRECTORY", Path.home() / ".local/state/cicd-sandbox/dev"))
+SCREENSHOTS = STATE / "reports/screenshots"
+LANDING = f"http://sandbox.localhost:{PORT}/"
+WEBSITE = f"http://website.localhost:{PORT}/"
+# Nothing of Chromium's own may look for a network that is not there.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    errors: list[Any] = []
+    page = context.new_page()
+    page.on("pageerror", errors.append)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def screenshot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def test_the_landing_page_says_what_stands(page: Page) -> None:
+    page.goto(LANDING)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Sandbox")
+    for name in ("infra-1", "etcd-1", "cp-1", "worker-1", "worker-2"):
+        expect(page.get_by_role("cell", name=name, exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile(r"v1\.\d+\.\d+, Ready"))).to_have_count(3)
+    expect(page.get_by_role("heading", name="Left out")).to_be_visible()
+    screenshot(page, "landing-page")
+
+
+def test_the_landing_page_leads_to_the_website(page: Page) -> None:
+    page.goto(LANDING)
+    page.get_by_role("link", name="Sample application").click()
+    expect(page).to_have_url(WEBSITE)
+    expect(page.get_by_role("table").first).to_be_visible()
+    screenshot(page, "website")
+
+
+def test_the_website_says_the_port_one_came_in_by(page: Page) -> None:
+    page.goto(WEBSITE)
+    expect(page.locator("body")).to_contain_text(PORT)
+
+
+def test_the_website_needs_no_javascript(browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(WEBSITE)
+    expect(page.get_by_role("table").first).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("address", [LANDING, WEBSITE])
+def test_a_phone_need_not_scroll_sideways(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    screenshot(page, "phone-" + ("landing-page" if address == LANDING else "website"))
+    context.close()
