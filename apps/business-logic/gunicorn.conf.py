@@ -30,7 +30,6 @@ graceful_timeout = _configuration.graceful_timeout
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 control_socket_disable = True
 
-# The application writes the line of a request.
 accesslog = None
 loglevel = _configuration.log_level.lower()
 logconfig_dict = logs.configuration(_configuration.log_level)

@@ -38,6 +38,7 @@ class Configuration:
     threads: int
     drain_seconds: int
     graceful_timeout: int
+    client_timeout: int
 
 
 class _Reader:
@@ -208,6 +209,7 @@ def read(environment: Mapping[str, str]) -> Configuration:
         threads=reader.integer("WEB_THREADS", 8, 2, 128),
         drain_seconds=drain,
         graceful_timeout=graceful,
+        client_timeout=reader.integer("CLIENT_TIMEOUT", 10, 1, 300),
     )
     if reader.problems:
         raise ConfigurationError(reader.problems)

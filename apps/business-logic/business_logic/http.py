@@ -89,6 +89,8 @@ def _read_body(request: HttpRequest) -> bytes:
             body = request.body
     except (OSError, UnreadablePostError) as error:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time.") from error
+    except Exception as error:  # the server's own, such as gunicorn's InvalidChunkSize
+        raise Problem("malformed-body", "The body's transfer encoding is broken.") from error
     if len(body) > limit:
         raise too_large
     return body

@@ -69,6 +69,7 @@ def configuration(level: str) -> dict[str, Any]:
             "django.request": {**quiet, "filters": ["only_exceptions"]},
             "django.db.backends": {**quiet, "level": "INFO"},
             "gunicorn.error": {**quiet, "level": level, "filters": ["slow_clients"]},
-            "gunicorn.access": quiet,
+            # The application writes the line of a request; gunicorn would too, as soon as it is given any of this.
+            "gunicorn.access": {"handlers": [], "propagate": False},
         },
     }

@@ -5,6 +5,8 @@ gunicorn runs one worker process with threads (see gunicorn.conf.py), so that on
 
 from __future__ import annotations
 
+import re
+
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,6 +18,7 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -24,6 +27,7 @@ from business_logic import __version__
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"})
 UNMATCHED = "unmatched"
 
+disable_created_metrics()
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 PlatformCollector(registry=registry)
@@ -49,8 +53,10 @@ Info("business_logic_build", "Version of the service.", registry=registry).info(
 
 
 def route(request: HttpRequest) -> str:
-    """The pattern that the request's path matched: few values, whatever clients ask for."""
-    return f"/{request.resolver_match.route}" if request.resolver_match else UNMATCHED
+    """The path with its parameters' names, such as /api/quotes/{symbol}/: few values, whatever clients ask for."""
+    if not request.resolver_match:
+        return UNMATCHED
+    return "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.resolver_match.route)
 
 
 def record(request: HttpRequest, status: int, seconds: float) -> None:

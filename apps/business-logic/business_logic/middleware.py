@@ -83,6 +83,7 @@ class RequestRecord:
         level = logging.ERROR if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
         # A client may send kilobytes of each; a line needs no more of them than this.
         fields = {name: value[:512] if isinstance(value, str) else value for name, value in fields.items()}
+        fields = {name: value for name, value in fields.items() if value not in (None, "")}
         log.log(level, "%s %s %s", fields["method"], fields["path"], response.status_code, extra={"fields": fields})
 
 
@@ -104,7 +105,7 @@ class Problems:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if isinstance(exception, Problem):
             # The log gets the cause too, which clients are not told.
-            cause = exception.__cause__
+            cause = exception.__cause__ if exception.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
             request.META[REASON] = f"{exception.detail} ({database.reason(cause)})" if cause else exception.detail
             return exception.response(request)
         return None

@@ -17,9 +17,6 @@ from gunicorn.workers.gthread import ThreadWorker
 from business_logic import health, logs
 from business_logic.middleware import choose_request_id
 
-# Seconds a client may take between two parts of its request, or to take the next part of the answer.
-CLIENT_TIMEOUT = 10
-
 
 def write_problem(sock: socket.socket, status: int, reason: str, message: str) -> None:
     """Answer what never became a request, such as an invalid request line; gunicorn's own answer is HTML."""
@@ -44,6 +41,8 @@ class Worker(ThreadWorker):
 
     Meanwhile load balancers learn that the pod is going: readiness fails, and every answer closes its connection.
     Then it takes what still waits to be accepted, closes the listener, and ends when the last answer is out.
+
+    A client may take CLIENT_TIMEOUT seconds between two parts of its request, or to take the next part of the answer.
     """
 
     alive: bool
@@ -53,12 +52,12 @@ class Worker(ThreadWorker):
     def setup(cls) -> None:
         util.write_error = write_problem
 
-    def init_process(self) -> None:
-        limit = struct.pack("ll", CLIENT_TIMEOUT, 0)
+    def load_wsgi(self) -> None:
+        super().load_wsgi()  # sets Django up
+        limit = struct.pack("ll", settings.CLIENT_TIMEOUT, 0)
         for listener in self.sockets:  # accepted connections inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        super().init_process()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop_at is None:

@@ -12,6 +12,8 @@ SYMBOL_PATTERN = r"[A-Z0-9][A-Z0-9.-]{0,11}"
 CURRENCY_PATTERN = r"[A-Z]{3}"
 PRICE_DIGITS = 14
 PRICE_PLACES = 4
+# The least price that is too high.
+PRICE_SUPREMUM = Decimal(10) ** (PRICE_DIGITS - PRICE_PLACES)
 
 
 class Quote(models.Model):
@@ -28,7 +30,10 @@ class Quote(models.Model):
         constraints = (
             # Its index, read backwards, also gives a symbol's history.
             models.UniqueConstraint(fields=("symbol", "quoted_at"), name="quotes_quote_symbol_quoted_at"),
-            models.CheckConstraint(condition=models.Q(price__gt=Decimal(0)), name="quotes_quote_price_positive"),
+            # The upper end keeps PostgreSQL's NaN out, which is greater than all numbers.
+            models.CheckConstraint(
+                condition=models.Q(price__gt=Decimal(0), price__lt=PRICE_SUPREMUM), name="quotes_quote_price_range"
+            ),
             models.CheckConstraint(condition=models.Q(symbol__regex=f"^{SYMBOL_PATTERN}$"), name="quotes_quote_symbol"),
             models.CheckConstraint(
                 condition=models.Q(currency__regex=f"^{CURRENCY_PATTERN}$"), name="quotes_quote_currency"

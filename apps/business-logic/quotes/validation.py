@@ -10,7 +10,7 @@ from typing import Any
 
 from business_logic.http import JsonNumber, invalid_members, invalid_parameters
 from business_logic.problems import Problem
-from quotes.models import CURRENCY_PATTERN, PRICE_DIGITS, PRICE_PLACES, SYMBOL_PATTERN
+from quotes.models import CURRENCY_PATTERN, PRICE_DIGITS, PRICE_PLACES, PRICE_SUPREMUM, SYMBOL_PATTERN
 
 DEFAULT_LIMIT = 100
 GREATEST_LIMIT = 500
@@ -19,7 +19,6 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 # A quote's moment may lie this far ahead: clocks differ.
 TOLERANCE = timedelta(minutes=5)
 
-_PRICE_SUPREMUM = Decimal(10) ** (PRICE_DIGITS - PRICE_PLACES)
 _DECIMAL = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 _JSON_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _MOMENT = re.compile(
@@ -52,8 +51,8 @@ def parse_price(value: Any) -> Decimal:
     price = Decimal(value)
     if price <= 0:
         raise Invalid("must be greater than 0")
-    if price >= _PRICE_SUPREMUM:
-        raise Invalid(f"must be less than {_PRICE_SUPREMUM}")
+    if price >= PRICE_SUPREMUM:
+        raise Invalid(f"must be less than {PRICE_SUPREMUM}")
     exact = Context(prec=PRICE_DIGITS, traps=[Inexact, InvalidOperation])
     try:
         return price.quantize(Decimal(10) ** -PRICE_PLACES, context=exact)
