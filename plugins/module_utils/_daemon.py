@@ -1,0 +1,145 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that run in the background on a host without systemd; no Ansible in here.
+
+What was started is remembered in ``<directory>/<name>.json``: process id, the moment it started (in clock ticks after
+boot, field 22 of proc(5)'s ``stat``), the boot and the command line. A process id alone proves nothing: another process
+may have it after a reboot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+POLL = 0.05
+
+
+class DaemonError(Exception):
+    """A program could not be started or ended; the message says why."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is remembered of a program that was started."""
+
+    pid: int
+    start: str
+    boot: str
+    argv: tuple[str, ...]
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the host from another."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_ticks(pid: int) -> str | None:
+    """Return when a process started, None where there is none (or only its exit code is left)."""
+    try:
+        # The program's name is in brackets and may contain anything, blanks and brackets too.
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in {"Z", "X"} else fields[19]
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Split ``127.0.0.1:80`` or ``[::1]:80``.
+
+    Raises:
+        DaemonError: the text is no address with a port.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise DaemonError(f"{text!r} is not <address>:<port>")
+    return host.strip("[]"), int(port)
+
+
+def accepts(address: tuple[str, int]) -> bool:
+    """Tell whether something accepts connections there."""
+    with suppress(OSError), socket.create_connection(address, timeout=1):
+        return True
+    return False
+
+
+class Daemon:
+    """One program, known by its name in a directory of such files."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.record = directory / f"{name}.json"
+        self.log = directory / f"{name}.log"
+
+    def running(self) -> Running | None:
+        """Return the program that was started, where it still runs."""
+        try:
+            data = json.loads(self.record.read_text())
+            found = Running(int(data["pid"]), str(data["start"]), str(data["boot"]), tuple(data["argv"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return found if found.boot == boot_id() and found.start == start_ticks(found.pid) else None
+
+    def start(self, argv: Sequence[str], listens_on: Sequence[str], timeout: float) -> Running:
+        """Start the program and return when it accepts connections on all addresses.
+
+        Raises:
+            DaemonError: an address is taken, or the program ended or stayed silent; with its last words.
+        """
+        addresses = [address_of(text) for text in listens_on]
+        for text, address in zip(listens_on, addresses, strict=True):
+            if accepts(address):
+                raise DaemonError(f"another program already listens on {text}; end it or choose another port")
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                list(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+            )
+        started = Running(process.pid, start_ticks(process.pid) or "", boot_id(), tuple(argv))
+        self.record.write_text(json.dumps(asdict(started)) + "\n")
+        deadline = time.monotonic() + timeout
+        pending = list(addresses)
+        while process.poll() is None:
+            pending = [address for address in pending if not accepts(address)]
+            if not pending:
+                # It outlives this process: nobody here waits for its end.
+                process.returncode = 0
+                return started
+            if time.monotonic() > deadline:
+                self.stop(timeout=5)
+                raise DaemonError(f"{argv[0]} did not listen on {', '.join(listens_on)} in {timeout:.0f} s{self._said()}")
+            time.sleep(POLL)
+        self.record.unlink()
+        raise DaemonError(f"{argv[0]} ended with {process.returncode}{self._said()}")
+
+    def stop(self, timeout: float) -> None:
+        """End the program, hard when it does not end in time, and forget it.
+
+        Raises:
+            DaemonError: it could not be ended.
+        """
+        running = self.running()
+        if running is not None:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError):
+                    os.kill(running.pid, number)
+                deadline = time.monotonic() + timeout
+                while start_ticks(running.pid) == running.start and time.monotonic() < deadline:
+                    time.sleep(POLL)
+            if start_ticks(running.pid) == running.start:
+                raise DaemonError(f"process {running.pid} ({running.argv[0]}) does not end")
+        self.record.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)
+
+    def _said(self) -> str:
+        """Return the program's last words, for the end of a message."""
+        lines = self.log.read_text(errors="replace").splitlines()[-10:]
+        return ":\n" + "\n".join(lines) if lines else " and wrote nothing"
