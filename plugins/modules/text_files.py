@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: text_files
+short_description: Write several text files of a host in one go
+description:
+  - Writes each file whole and atomically, only where its content or its mode differs.
+  - One task for a service's whole configuration, where a loop over C(ansible.builtin.template) would cross the
+    connection once a file. Use C(lookup('ansible.builtin.template', ...)) for the contents.
+version_added: 0.1.0
+author: cicd.sandbox contributors
+options:
+  files:
+    description: The files, in the order in which they are written.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Absolute path. Missing directories above it are made with mode 0755.
+        type: path
+        required: true
+      content:
+        description: The whole text. It is required unless O(files[].state=absent).
+        type: str
+      mode:
+        description: Permissions, in octal.
+        type: str
+        default: "0644"
+      sensitive:
+        description: Leaves the content out of the diff and of what the module reports about its call.
+        type: bool
+        default: false
+      state:
+        description: Whether the file is there.
+        type: str
+        choices: [present, absent]
+        default: present
+attributes:
+  check_mode:
+    description: Says what would change, changes nothing.
+    support: full
+  diff_mode:
+    description: Shows each file's text before and after, except of sensitive files.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Configure containerd
+  cicd.sandbox.text_files:
+    files:
+      - path: /etc/containerd/config.toml
+        content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
+      - path: /etc/containerd/old.toml
+        state: absent
+"""
+
+RETURN = r"""
+changed_paths:
+  description: The paths that were written, removed or given another mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/containerd/config.toml]
+"""
+
+import os
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def current(path: Path) -> tuple[str | None, int | None]:
+    """Give a file's text and permission bits; None for both where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape"), path.stat().st_mode & 0o7777
+    except FileNotFoundError:
+        return None, None
+
+
+def write(module: AnsibleModule, path: Path, content: str, mode: int) -> None:
+    """Replace a file by a new one with the wanted text and mode, never showing half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(content)
+    Path(name).chmod(mode)
+    module.atomic_move(name, str(path), unsafe_writes=False, keep_dest_attrs=False)
+
+
+def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
+    """Bring one file into its state. Gives its diff, or None where nothing had to change."""
+    path, wanted, mode = Path(file["path"]), file["content"], int(file["mode"], 8)
+    text, had_mode = current(path)
+    if file["state"] == "absent":
+        if text is None:
+            return None
+        if not module.check_mode:
+            path.unlink()
+        wanted = ""
+    elif text == wanted and had_mode == mode:
+        return None
+    elif not module.check_mode:
+        write(module, path, wanted, mode)
+    header = {"before_header": f"{path} ({had_mode or 0:04o})", "after_header": f"{path} ({mode:04o})"}
+    if file["sensitive"]:
+        return {**header, "before": "(sensitive)\n", "after": "(sensitive, changed)\n"}
+    return {**header, "before": text or "", "after": wanted}
+
+
+def main() -> None:
+    options = {
+        "path": {"type": "path", "required": True},
+        "content": {"type": "str"},
+        "mode": {"type": "str", "default": "0644"},
+        "sensitive": {"type": "bool", "default": False},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": options,
+                "required_if": [("state", "present", ["content"])],
+            }
+        },
+        supports_check_mode=True,
+    )
+    shown = [{**file, "content": "(sensitive)"} if file["sensitive"] else file for file in module.params["files"]]
+    told = {"invocation": {"module_args": {"files": shown}}}
+    diffs: dict[str, dict[str, str]] = {}
+    for file in module.params["files"]:
+        try:
+            diff = apply(module, file)
+        except (OSError, ValueError) as error:
+            module.fail_json(msg=f"{file['path']}: {error}", changed_paths=list(diffs), **told)
+        if diff:
+            diffs[file["path"]] = diff
+    module.exit_json(changed=bool(diffs), changed_paths=list(diffs), diff=list(diffs.values()), **told)
+
+
+if __name__ == "__main__":
+    main()
