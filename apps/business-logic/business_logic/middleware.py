@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -99,13 +99,20 @@ class Problems:
                 request.get_host()
             except DisallowedHost:
                 detail = "The service does not go by the name in the header Host (see ALLOWED_HOSTS)."
-                return Problem(HTTPStatus.BAD_REQUEST, detail).response(request)
+                return self._answer(request, Problem(HTTPStatus.BAD_REQUEST, detail))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if isinstance(exception, Problem):
-            # The log gets the cause too, which clients are not told.
-            cause = exception.__cause__ if exception.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
-            request.META[REASON] = f"{exception.detail} ({database.reason(cause)})" if cause else exception.detail
-            return exception.response(request)
+            return self._answer(request, exception)
+        if isinstance(exception, SuspiciousOperation):
+            detail = f"The request can't be understood: {exception}"
+            return self._answer(request, Problem(HTTPStatus.BAD_REQUEST, detail))
         return None
+
+    @staticmethod
+    def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+        # The log gets the cause of a failure too, which clients are not told.
+        cause = problem.__cause__ if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+        request.META[REASON] = f"{problem.detail} ({database.reason(cause)})" if cause else problem.detail
+        return problem.response(request)

@@ -60,8 +60,10 @@ class TestRoutes:
 
 class TestHosts:
     @pytest.mark.parametrize("host", ["evil.test", "testserver.evil.test", "a b", "", "testserver:port", "[::1"])
-    def test_unknown(self, client: Client, host: str) -> None:
+    def test_unknown(self, client: Client, host: str, log_lines: Lines) -> None:
         assert "ALLOWED_HOSTS" in problem(client.get("/api/quotes/", headers={"host": host}), 400)["detail"]
+        (line,) = log_lines()
+        assert "ALLOWED_HOSTS" in line["reason"]
 
     @pytest.mark.parametrize("host", ["testserver", "TESTSERVER:8000", "a.example.test"])
     def test_known(self, client: Client, host: str) -> None:
@@ -70,6 +72,12 @@ class TestHosts:
     @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
     def test_probes_come_by_address(self, client: Client, path: str) -> None:
         assert client.get(path, headers={"host": "10.244.1.7:8000"}).status_code == 200
+
+
+def test_far_too_many_parameters(client: Client, log_lines: Lines) -> None:
+    document = problem(client.get("/api/quotes/?" + "x&" * 1500), 400)
+    assert "DATA_UPLOAD_MAX_NUMBER_FIELDS" in document["detail"]
+    assert len(log_lines()) == 1
 
 
 class TestBody:
