@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 // Errors before a byte was sent: even a POST may be tried again.
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 const UNAVAILABLE = new Set([502, 503, 504]);
+// Prices are strings: a JSON number would be read as floating point.
+const DECIMAL = /^-?\d{1,40}(\.\d{1,40})?$/;
 const ATTEMPTS = 2;
 
 const WORDS = {
@@ -78,10 +80,11 @@ function mayTryAgain(error, method) {
 
 /** A quote as the page uses it, or null where the API's is no quote. */
 function readQuote(item) {
-  const price = Number(item?.price);
-  const moment = new Date(item?.quoted_at);
-  if (typeof item?.symbol !== 'string' || !Number.isFinite(price) || Number.isNaN(moment.getTime())) return null;
-  return { symbol: item.symbol, price, priceText: String(item.price), currency: item.currency ?? '', quotedAt: moment };
+  const { symbol, price, currency = '', quoted_at: quotedAt } = item ?? {};
+  const moment = new Date(quotedAt);
+  const sound = [symbol, price, currency, quotedAt].every((value) => typeof value === 'string');
+  if (!sound || !DECIMAL.test(price) || Number.isNaN(moment.getTime())) return null;
+  return { symbol, price: Number(price), priceText: price, currency, quotedAt: moment };
 }
 
 export class QuotesApi {
@@ -104,7 +107,7 @@ export class QuotesApi {
     const query = new URLSearchParams({ limit });
     if (symbol) query.set('symbol', symbol);
     const body = await this.#call('GET', `api/quotes/?${query}`, { headers });
-    const quotes = Array.isArray(body.quotes) ? body.quotes.map(readQuote) : [null];
+    const quotes = Array.isArray(body?.quotes) ? body.quotes.map(readQuote) : [null];
     if (quotes.includes(null)) {
       throw new ApiError('unexpected', 'The quotes API gave an answer that has no list of quotes.');
     }
@@ -113,10 +116,12 @@ export class QuotesApi {
 
   /** The quote as the API keeps it; throws ApiRefusal where it found fault with it. */
   async addQuote(quote, headers) {
-    return this.#call('POST', 'api/quotes/', {
+    const added = await this.#call('POST', 'api/quotes/', {
       headers: { ...headers, 'Content-Type': 'application/json' },
       body: JSON.stringify(quote),
     });
+    if (typeof added?.symbol === 'string') return added;
+    throw new ApiError('unexpected', 'The quotes API gave an answer that is no quote.');
   }
 
   async #call(method, path, options) {

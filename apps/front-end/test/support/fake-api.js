@@ -1,7 +1,7 @@
 // A stand-in for the business-logic API that does what a test tells it.
 import { createServer } from 'node:http';
 
-/** Ninety minutes of one symbol, a quote every ten, newest first. */
+/** Quotes of one symbol, ten minutes apart, newest first. */
 export function quotesOf(symbol, prices, currency = 'EUR') {
   return prices
     .map((price, index) => ({
@@ -28,15 +28,17 @@ export async function startFakeApi(t, behaviour = []) {
     for await (const chunk of request) body += chunk;
     received.push({ method: request.method, url: request.url, headers: request.headers, body });
     if (typeof api.behaviour === 'function') return api.behaviour(request, response, body, received.length);
+    if (request.method === 'POST') return json(response, 201, JSON.parse(body));
     const symbol = new URL(request.url, 'http://api').searchParams.get('symbol');
     const quotes = api.behaviour.filter((quote) => !symbol || quote.symbol === symbol);
     return json(response, 200, { count: quotes.length, quotes });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
+  api.stop = () => {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
-  });
+  };
+  t.after(api.stop);
   api.url = `http://127.0.0.1:${server.address().port}`;
   return api;
 }

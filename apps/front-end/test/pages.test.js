@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { json, quotesOf, startFakeApi } from './support/fake-api.js';
+import { startSite, words } from './support/site.js';
+
+const QUOTES = [...quotesOf('ACME', ['118.4000', '119.2500', '120.1234']), ...quotesOf('GLOBEX', ['43.0000', '42.7500'], 'USD')];
+
+test('all symbols: a card each, and a table with the newest first', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  const page = await site.get('/');
+  assert.equal(page.status, 200);
+  assert.match(page.headers['content-type'], /^text\/html; charset=utf-8/);
+  assert.equal(page.body.match(/<a class="card"/g).length, 2);
+  assert.equal(page.body.match(/<th scope="row">/g).length, 5);
+  const text = words(page.body);
+  assert.match(text, /ACME ▲ up \+1\.46% 120\.1234 EUR/);
+  assert.match(text, /GLOBEX ▼ down −0\.58% 42\.75 USD/);
+  assert.match(text, /5 quotes, newest first/);
+  const moments = [...page.body.matchAll(/<time datetime="([^"]+)"/g)].map((match) => match[1]);
+  assert.deepEqual(moments, [...moments].sort().reverse());
+  assert.equal(api.received[0].url, '/api/quotes/?limit=50');
+});
+
+test('one symbol: the filter reaches the API, the page has a chart with axes', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  const page = await site.get('/?symbol=+acme&limit=20');
+  assert.equal(api.received[0].url, '/api/quotes/?limit=20&symbol=ACME');
+  assert.match(page.body, /<title>Quotes of ACME<\/title>/);
+  assert.match(page.body, /<input id="symbol" name="symbol" value="ACME"/);
+  assert.match(page.body, /<option selected>20<\/option>/);
+  // Highest at the top (y 0), first at the left, equal steps of time.
+  assert.match(page.body, /<path class="line" d="M0 100L50 50.68L100 0"\/>/);
+  assert.match(page.body, /aria-label="ACME: 3 quotes, the latest 120\.1234 EUR at 2026-11-23 09:20 UTC, lowest 118\.40, highest 120\.1234"/);
+  assert.equal(page.body.match(/class="mark"/g).length, 3);
+});
+
+test('a limit that is not offered is not passed on', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  for (const query of ['limit=1000000', 'limit=x', 'limit=20&limit=50', 'symbol=A&symbol=B']) await site.get(`/?${query}`);
+  assert.deepEqual(new Set(api.received.map(({ url }) => url)), new Set(['/api/quotes/?limit=50']));
+});
+
+test('one quote, equal prices, equal moments and no quotes make sound drawings', async (t) => {
+  const api = await startFakeApi(t);
+  const site = await startSite(t, api.url);
+  const same = quotesOf('ACME', ['5.0000', '5.0000']);
+  for (const quotes of [[same[0]], same, same.map((quote) => ({ ...quote, quoted_at: same[0].quoted_at }))]) {
+    api.behaviour = quotes;
+    const { body } = await site.get('/?symbol=ACME');
+    assert.match(body, /<path class="line" d="M(0|50) 50/);
+    assert.doesNotMatch(body, /NaN|Infinity|undefined|null/);
+  }
+  api.behaviour = [];
+  assert.match(words((await site.get('/?symbol=ACME')).body), /There are no quotes for ACME yet/);
+  assert.match(words((await site.get('/')).body), /There are no quotes yet/);
+});
+
+test('a price keeps all its digits', async (t) => {
+  const api = await startFakeApi(t, quotesOf('ACME', ['9999999999.1234', '0.0001']));
+  const site = await startSite(t, api.url);
+  const text = words((await site.get('/')).body);
+  assert.match(text, /9,999,999,999\.1234/);
+  assert.match(text, /0\.0001/);
+});
+
+test('what stands in data, query, header or error is shown as text', async (t) => {
+  const evil = '"><script>alert(1)</script>';
+  const api = await startFakeApi(t, quotesOf(evil, ['1.0000', '2.0000'], evil));
+  const site = await startSite(t, api.url, { HOSTNAME: evil });
+  const query = new URLSearchParams({ symbol: evil.toUpperCase(), added: evil });
+  const pages = [await site.get('/'), await site.get(`/?${query}`), await site.post({ symbol: evil, price: evil, currency: evil })];
+  api.behaviour = (request, response) => {
+    if (request.method === 'GET' && !request.url.includes('symbol=')) return json(response, 200, { quotes: [] });
+    return json(response, 422, { title: evil, detail: evil, errors: { price: [evil], [evil]: [evil] } });
+  };
+  pages.push(await site.post({ symbol: evil, price: evil, currency: evil }), await site.get('/?symbol=x'));
+  api.behaviour = (_request, response) => json(response, 503, { detail: evil });
+  pages.push(await site.get('/'), await site.get(`/${encodeURI(evil)}`));
+  for (const page of pages) {
+    assert.doesNotMatch(page.body, /<script/i);
+    if (page.status !== 303) assert.match(page.body, /&quot;&gt;&lt;script&gt;/i);
+  }
+  assert.deepEqual(pages.map(({ status }) => status), [200, 200, 303, 422, 400, 503, 404]);
+});
+
+test('the browser is told to run no script and to load nothing from elsewhere', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  for (const path of ['/', '/nowhere', '/assets/style.css']) {
+    const { headers } = await site.get(path);
+    const policy = headers['content-security-policy'];
+    assert.match(policy, /default-src 'none'/);
+    assert.match(policy, /style-src 'self'/);
+    assert.match(policy, /frame-ancestors 'none'/);
+    assert.doesNotMatch(policy, /unsafe|script-src|https?:/);
+    assert.equal(headers['x-content-type-options'], 'nosniff');
+    assert.equal(headers['x-powered-by'], undefined);
+  }
+  const { body } = await site.get('/');
+  assert.doesNotMatch(body, /<script|<style|style="|onclick=|\/\/(?!sandbox\.localhost)/);
+});
+
+test('each field has a label, each id is there once', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  const { body } = await site.get('/');
+  const ids = [...body.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
+  assert.equal(new Set(ids).size, ids.length);
+  const fields = [...body.matchAll(/<(?:input|select) id="([^"]+)"/g)].map((match) => match[1]);
+  assert.deepEqual(fields, ['symbol', 'limit', 'new-symbol', 'new-price', 'new-currency']);
+  for (const field of fields) assert(body.includes(`<label for="${field}">`), field);
+});
+
+test('style and icon come with the page; unchanged ones are not sent again', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  const { body } = await site.get('/');
+  for (const [, path] of body.matchAll(/<link [^>]*href="([^"]+)"/g)) {
+    const asset = await site.get(path);
+    assert.equal(asset.status, 200);
+    assert.equal(asset.headers['cache-control'], 'no-cache');
+    const again = await site.get(path, { headers: { Host: 'website.localhost', 'If-None-Match': asset.headers.etag } });
+    assert.equal(again.status, 304);
+  }
+  for (const path of ['/assets/', '/assets/../app.js', '/assets/%2e%2e/app.js', '/assets/nothing.css']) {
+    assert.notEqual((await site.get(path)).status, 200, path);
+  }
+});
+
+test('unknown paths and methods get a page that says so', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  const missing = await site.get('/nowhere');
+  assert.equal(missing.status, 404);
+  assert.match(words(missing.body), /Page not found/);
+  const wrong = await site.get('/', { method: 'DELETE', headers: { Host: 'website.localhost' } });
+  assert.equal(wrong.status, 405);
+  assert.equal(wrong.headers.allow, 'GET, HEAD, POST');
+  const head = await site.get('/', { method: 'HEAD', headers: { Host: 'website.localhost' } });
+  assert.equal(head.status, 200);
+  assert.equal(head.body, '');
+  assert.equal((await site.get('/%zz')).status, 404);
+});
