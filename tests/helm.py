@@ -54,7 +54,7 @@ def try_run(
 ) -> subprocess.CompletedProcess[str]:
     document = json.dumps(values) if values is not None else None
     command = [tool(name), *arguments]
-    return subprocess.run(command, input=document, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    return subprocess.run(command, input=document, capture_output=True, text=True, check=False, cwd=cwd, timeout=300)
 
 
 def render(values: Values, release: str = "web", *arguments: str, chart: Path = CHART) -> list[Manifest]:

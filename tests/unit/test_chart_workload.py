@@ -663,11 +663,11 @@ def test_notes_say_how_to_watch_reach_and_who_may(tmp_path: Path) -> None:
     assert "rollout status deployment/front-end" in text
     assert "front-end.shop:3000 (http) inside the cluster, port 30080 of every node" in text
     assert "Let in: door.\nLet out to: api, DNS." in text
-    assert "Job front-end-migrate ran at pre-install" in text
+    assert "Job front-end-migrate runs at pre-install" in text
 
     text = only(render(workload(kind="Job"), "pack", chart=chart), "Notes")["text"]
     assert "get jobs,pods --selector app.kubernetes.io/instance=pack" in text
-    assert "nobody (networkPolicy.ingress is empty)" in text
+    assert "Let in: nobody (networkPolicy.ingress is empty).\nLet out to: DNS." in text
 
 
 # --- the sample application's values ---------------------------------------------------------------------------------
