@@ -43,10 +43,10 @@ test: venv ## Everything that must hold: lint, unit, molecule
 	@scripts/stages.sh lint unit molecule
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
-	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs
+	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 
 unit: venv ## Tests that need no machine
-	pytest tests/unit $(ARGS)
+	@scripts/stages.sh --keep-going unit-collection unit-apps
 
 molecule: venv ## Roles on real machines, ending with the whole site
 	@scripts/stages.sh $(SCENARIOS:%=molecule-%)
@@ -54,7 +54,7 @@ molecule: venv ## Roles on real machines, ending with the whole site
 e2e: venv ## Browser and API tests against the standing sandbox
 	SANDBOX_INVENTORY=$(INVENTORY) pytest tests/e2e $(ARGS)
 
-.PHONY: lint-ansible lint-python lint-types lint-shell lint-docs
+.PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 lint-ansible:
 	ansible-lint
 
@@ -70,8 +70,18 @@ lint-shell:
 
 lint-docs:
 	antsibull-changelog lint
-	ANSIBLE_COLLECTIONS_PATH=.collections antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 	scripts/reference.py --check
+
+lint-apps:
+	for app in apps/*; do $(MAKE) -C $$app lint; done
+
+.PHONY: unit-collection unit-apps
+unit-collection:
+	pytest tests/unit $(ARGS)
+
+unit-apps:
+	for app in apps/*; do $(MAKE) -C $$app test; done
 
 molecule-%:
 	molecule test -s $*
