@@ -1,0 +1,232 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read from a Kubernetes API: objects of any kind, events and logs. Safe to use from several threads.
+
+Of the `kubernetes` client it takes the kubeconfig's reader, the transport and the errors. It finds kinds itself, one
+small request for an API version that is asked for: the client's own discovery asks for all of them, remembers what an
+API server did not serve yet, keeps files in /tmp and is not made for threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+KUBERNETES_IMPORT_ERROR: str | None = None
+try:
+    import urllib3
+    from kubernetes import client, config
+    from kubernetes.dynamic import DynamicClient
+    from kubernetes.dynamic.exceptions import DynamicApiError
+except ImportError:
+    KUBERNETES_IMPORT_ERROR = traceback.format_exc()
+
+Object = dict[str, Any]
+Query = Sequence[tuple[str, str]]
+
+# API versions of the kinds one asks for most; others are named with theirs.
+API_VERSIONS = {
+    "ConfigMap": "v1",
+    "CronJob": "batch/v1",
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "APIService": "apiregistration.k8s.io/v1",
+    "DaemonSet": "apps/v1",
+    "Deployment": "apps/v1",
+    "Job": "batch/v1",
+    "Namespace": "v1",
+    "Node": "v1",
+    "PersistentVolume": "v1",
+    "PersistentVolumeClaim": "v1",
+    "Pod": "v1",
+    "ReplicaSet": "apps/v1",
+    "Secret": "v1",
+    "Service": "v1",
+    "StatefulSet": "apps/v1",
+}
+
+
+class KubernetesError(Exception):
+    """Why there is no answer. ``final`` when asking again can't help, ``absent`` when the object does not exist."""
+
+    def __init__(self, message: str, *, final: bool = False, absent: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+        self.absent = absent
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Objects of one kind: one by name, or all that match. No namespace: all of them, or an object without one."""
+
+    kind: str
+    api_version: str
+    namespace: str | None = None
+    name: str | None = None
+    label_selector: str | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.namespace}/{self.name}" if self.namespace and self.name else self.name
+        if name:
+            return f"{self.kind} {name}"
+        which = f" that match {self.label_selector}" if self.label_selector else ""
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.kind} objects{which}{where}"
+
+
+class _NoDiscovery:
+    """Stands in for the client's discovery: see this file's docstring."""
+
+    def __init__(self, api: Any, cache_file: str | None) -> None:
+        """Take what the client hands over, and ask for nothing."""
+
+
+class KubernetesApi:
+    """One cluster, as one context of a kubeconfig sees it. ``timeout``: seconds for a request."""
+
+    def __init__(self, kubeconfig: str | None = None, context: str | None = None, timeout: float = 5.0) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    def objects(self, target: Target) -> list[Object]:
+        """Return the objects of a target; one that has a name and does not exist is a KubernetesError."""
+        path = self._path(target)
+        if target.name:
+            try:
+                return [{"kind": target.kind, "apiVersion": target.api_version, **self.get(f"{path}/{target.name}")}]
+            except KubernetesError as exc:
+                if exc.absent:
+                    raise KubernetesError(f"{target} does not exist", absent=True) from None
+                raise
+        query = [("labelSelector", target.label_selector)] if target.label_selector else []
+        # Items of a list do not repeat their kind.
+        items = self.get(path, query).get("items") or []
+        return [{"kind": target.kind, "apiVersion": target.api_version, **item} for item in items]
+
+    def warnings(self, namespace: str, query: str = "type=Warning") -> list[Object]:
+        """Return a namespace's warning events, or those of another field selector, the oldest first."""
+        events = self.get(f"/api/v1/namespaces/{namespace}/events", [("fieldSelector", query)]).get("items") or []
+        return sorted(events, key=last_seen)
+
+    def log(self, namespace: str, pod: str, container: str, lines: int, *, previous: bool = False) -> list[str]:
+        """Return a container's last log lines, or those of the one that ran before it."""
+        query = [("container", container), ("tailLines", str(lines)), ("limitBytes", "16384")]
+        if previous:
+            query.append(("previous", "true"))
+        return (
+            self._request(f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query).decode(errors="replace").splitlines()
+        )
+
+    def get(self, path: str, query: Query = ()) -> Object:
+        """Return the object at a path of the API."""
+        data = self._request(path, query)
+        try:
+            answer = json.loads(data)
+        except ValueError:
+            raise KubernetesError(f"{path}: the API server's answer is not JSON: {data[:80]!r}") from None
+        if not isinstance(answer, dict):
+            raise KubernetesError(f"{path}: the API server's answer is not an object")
+        return answer
+
+    def _path(self, target: Target) -> str:
+        version = target.api_version
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        with self._lock:
+            known = self._resources.get(version)
+        if known is None or target.kind not in known:
+            known = self._discover(root, version)
+        if target.kind not in known:
+            raise KubernetesError(f"the API server knows no kind {target.kind} in {version}")
+        plural, namespaced = known[target.kind]
+        namespace = target.namespace or ("default" if target.name else None)
+        return f"{root}/namespaces/{namespace}/{plural}" if namespaced and namespace else f"{root}/{plural}"
+
+    def _discover(self, root: str, version: str) -> dict[str, tuple[str, bool]]:
+        try:
+            listed = self.get(root).get("resources") or []
+        except KubernetesError as exc:
+            if exc.absent:
+                raise KubernetesError(f"the API server does not serve {version}") from None
+            raise
+        known = {
+            item["kind"]: (item["name"], bool(item.get("namespaced"))) for item in listed if "/" not in item["name"]
+        }
+        with self._lock:
+            self._resources[version] = known
+        return known
+
+    def _request(self, path: str, query: Query) -> bytes:
+        api = self._connected()
+        try:
+            response = api.request(
+                "get", path, query_params=list(query), serialize=False, _request_timeout=self._timeout
+            )
+            data: bytes = response.data
+            return data
+        except DynamicApiError as exc:
+            raise KubernetesError(
+                f"the API server answers {exc.status} {exc.reason}: {_message(exc)}", absent=exc.status == 404
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            host = api.configuration.host
+            raise KubernetesError(f"the API server {host} can't be reached: {_cause(exc)}") from None
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Any:
+        if KUBERNETES_IMPORT_ERROR:
+            raise KubernetesError("the Python library kubernetes is missing", final=True)
+        # The client's functions are not typed.
+        load: Any = config.load_kube_config
+        connect: Any = DynamicClient
+        settings = client.Configuration()
+        try:
+            load(
+                config_file=self._kubeconfig,
+                context=self._context,
+                client_configuration=settings,
+                persist_config=False,
+            )
+        except (config.ConfigException, OSError, ValueError) as exc:
+            where = self._kubeconfig or "the default one"
+            raise KubernetesError(f"kubeconfig {where}: {exc}", final=True) from None
+        # Whoever waits asks again; the library would, too, and say less of why.
+        settings.retries = False
+        return connect(client.ApiClient(configuration=settings), discoverer=_NoDiscovery)
+
+
+def last_seen(event: Object) -> str:
+    """Return when an event was seen last, in UTC as ISO 8601 (which sorts); empty when it does not say."""
+    series = event.get("series") or {}
+    seen = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    return str(seen or event.get("firstTimestamp") or "")
+
+
+def _message(exc: Any) -> str:
+    """Return what the API server says of an error: the message of the Status that it sends."""
+    body = exc.body if isinstance(exc.body, str) else (exc.body or b"").decode(errors="replace")
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200]
+
+
+def _cause(exc: BaseException) -> str:
+    """Return the words of the system's error below those of the libraries."""
+    link: BaseException | None = exc
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror
+        link = link.__cause__ or link.__context__
+    return str(exc)

@@ -1,0 +1,184 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say in a few lines what ails an object of Kubernetes and the pods behind it: state, events, last log lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import (
+    KubernetesError,
+    Object,
+    Query,
+    Target,
+    last_seen,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_conditions import (
+    condition_of,
+    container_problems,
+    name_of,
+    ready_problem,
+    why,
+)
+
+# How much is said: enough to see the cause, little enough to be read.
+_TARGETS, _PODS, _EVENTS, _LOG_LINES, _WIDTH = 3, 3, 5, 10, 300
+
+_HEALTHY_NODE = {"Ready": "True"}
+
+
+class Api(Protocol):
+    """What a diagnosis asks of the API server."""
+
+    def objects(self, target: Target) -> list[Object]:
+        """Return the objects of a target."""
+
+    def warnings(self, namespace: str, query: str = ...) -> list[Object]:
+        """Return a namespace's warning events, the oldest first."""
+
+    def log(self, namespace: str, pod: str, container: str, lines: int, *, previous: bool = ...) -> list[str]:
+        """Return a container's last log lines."""
+
+    def get(self, path: str, query: Query = ...) -> Object:
+        """Return the object at a path."""
+
+
+def diagnose(api: Api, targets: Sequence[Target]) -> list[str]:
+    """Return what ails the targets. What can't be read is said, never raised."""
+    lines: list[str] = []
+    for target in targets[:_TARGETS]:
+        try:
+            for obj in api.objects(target)[:_TARGETS]:
+                lines += diagnose_object(api, obj)
+        except KubernetesError as exc:
+            lines.append(str(exc) if exc.absent else f"{target}: {exc}")
+    return lines
+
+
+def diagnose_object(api: Api, obj: Object) -> list[str]:
+    """Return what ails one object, as the API gave it."""
+    try:
+        return [_cut(line) for line in _object_lines(api, obj)]
+    except KubernetesError as exc:
+        return [f"{name_of(obj)}: no more is known: {exc}"]
+
+
+def _object_lines(api: Api, obj: Object) -> Iterator[str]:
+    yield f"{name_of(obj)}: {ready_problem(obj) or 'ready'}"
+    kind, meta = obj.get("kind"), obj.get("metadata") or {}
+    if kind == "Node":
+        yield from _node_lines(obj)
+    # Events about objects without a namespace stand in `default`.
+    namespace = str(meta.get("namespace") or "default")
+    events = api.warnings(namespace)
+    if kind == "Pod":
+        yield from _pod_lines(api, obj, events)
+        return
+    selector = _selector(obj)
+    pods = _pods(api, namespace, selector) if selector else []
+    pod_names = [str(pod["metadata"]["name"]) for pod in pods]
+    name = str(meta.get("name"))
+    # Those of a Deployment's ReplicaSets, too: a quota or a policy that refuses pods speaks there.
+    yield from _event_lines([event for event in events if _is_about(event, name, pod_names)])
+    if selector and not pods:
+        yield f"no pod matches {selector}"
+    for pod in pods[:_PODS]:
+        node = (pod.get("spec") or {}).get("nodeName") or "no node"
+        yield f"{name_of(pod)} on {node}: {ready_problem(pod) or 'ready'}"
+        yield from _pod_lines(api, pod, events)
+    if len(pods) > _PODS:
+        yield f"… and {len(pods) - _PODS} more pods"
+
+
+def _node_lines(node: Object) -> Iterator[str]:
+    for condition in (node.get("status") or {}).get("conditions") or []:
+        if condition.get("status") != _HEALTHY_NODE.get(str(condition.get("type")), "False"):
+            yield f"  condition {condition.get('type')} is {condition.get('status')}{why(condition)}"
+    for taint in (node.get("spec") or {}).get("taints") or []:
+        yield f"  taint {taint.get('key')}:{taint.get('effect')}"
+
+
+def _pod_lines(api: Api, pod: Object, events: list[Object]) -> Iterator[str]:
+    name = str(pod["metadata"]["name"])
+    namespace = str(pod["metadata"].get("namespace") or "default")
+    yield from (f"  {problem}" for problem in container_problems(pod))
+    yield from _event_lines([event for event in events if _subject(event) == name])
+    for container, previous in _containers_to_read(pod):
+        whose = f"{'previous ' if previous else ''}container {container}"
+        try:
+            lines = api.log(namespace, name, container, _LOG_LINES, previous=previous)
+        except KubernetesError as exc:
+            yield f"  log of {whose}: {exc}"
+            continue
+        yield f"  last log lines of {whose}:" if lines else f"  log of {whose}: empty"
+        yield from (f"    {line}" for line in lines[-_LOG_LINES:])
+
+
+def _containers_to_read(pod: Object) -> list[tuple[str, bool]]:
+    """Return the containers whose logs may tell, those that are not ready where there are any, and which run."""
+    status = pod.get("status") or {}
+    started = [
+        container
+        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+        if container.get("restartCount") or not (container.get("state") or {}).get("waiting")
+    ]
+    chosen = [container for container in started if not _is_fine(container)]
+    chosen = chosen or [container for container in started if (container.get("state") or {}).get("running")]
+    return [(str(container["name"]), bool((container.get("state") or {}).get("waiting"))) for container in chosen]
+
+
+def _is_fine(container: dict[str, Any]) -> bool:
+    ended = (container.get("state") or {}).get("terminated")
+    return bool(container.get("ready")) or (ended is not None and ended.get("exitCode") == 0)
+
+
+def _selector(obj: Object) -> str:
+    """Return the label selector of the pods behind a workload or a Service; empty when there is none."""
+    spec = obj.get("spec") or {}
+    selector = spec.get("selector") or {}
+    if obj.get("kind") == "Service":
+        return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for expression in selector.get("matchExpressions") or []:
+        key, values = expression["key"], ",".join(expression.get("values") or [])
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[expression["operator"]]
+        )
+    return ",".join(parts)
+
+
+def _pods(api: Api, namespace: str, selector: str) -> list[Object]:
+    """Return the pods behind a selector, those that are not ready first, of these the latest first."""
+    pods = api.objects(Target("Pod", "v1", namespace, label_selector=selector))
+    pods.sort(key=lambda pod: str((pod.get("metadata") or {}).get("creationTimestamp")), reverse=True)
+    pods.sort(key=lambda pod: (condition_of(pod, "Ready") or {}).get("status") == "True")
+    return pods
+
+
+def _subject(event: Object) -> str:
+    return str((event.get("involvedObject") or {}).get("name"))
+
+
+def _is_about(event: Object, name: str, pods: list[str]) -> bool:
+    """Tell whether an event is about an object or what it owns; pods have lines of their own."""
+    subject = _subject(event)
+    return subject not in pods and (subject == name or subject.startswith(f"{name}-"))
+
+
+def _event_lines(events: list[Object]) -> Iterator[str]:
+    for event in events[-_EVENTS:]:
+        count = int((event.get("series") or {}).get("count") or event.get("count") or 1)
+        times = f" ({count} times)" if count > 1 else ""
+        message = " ".join(str(event.get("message") or "").split())
+        yield f"  event {last_seen(event)} {event.get('reason')}{times}: {message}"
+
+
+def _cut(line: str) -> str:
+    line = line.rstrip()
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"

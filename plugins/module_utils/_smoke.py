@@ -1,0 +1,231 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run smoke checks side by side, each until it passes or its deadline is over, and say what was wrong."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible_collections.cicd.sandbox.plugins.module_utils._expectations import shown
+from ansible_collections.cicd.sandbox.plugins.module_utils._http import HttpError, Response, send
+from ansible_collections.cicd.sandbox.plugins.module_utils._junit import Case
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KubernetesApi, KubernetesError, Object
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_conditions import (
+    condition_problem,
+    is_hopeless,
+    name_of,
+    ready_problem,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_diagnosis import diagnose, diagnose_object
+from ansible_collections.cicd.sandbox.plugins.module_utils._smoke_arguments import (
+    CheckArguments,
+    HttpArguments,
+    HttpExpectations,
+    KubernetesArguments,
+)
+
+MAX_PARALLEL = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between requests, doubling
+_POLL = 1.0  # between looks at objects: cheap for the API server, and a wait ends soon after what it waits for
+_SHOWN_BODY = 500
+_SHOWN_OBJECTS = 5
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one attempt found. ``reason`` is empty when it passed; ``final`` when another can't help."""
+
+    reason: str = ""
+    status: int | None = None
+    final: bool = False
+    received: list[str] = dataclasses.field(default_factory=list)
+    failing: list[Object] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Result:
+    """What became of one check. ``elapsed``: seconds of all attempts; ``diagnosis``: lines."""
+
+    name: str
+    passed: bool
+    attempts: int = 0
+    elapsed: float = 0.0
+    status: int | None = None
+    reason: str = ""
+    skipped: bool = False
+    diagnosis: list[str] = dataclasses.field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as the module does."""
+        return dataclasses.asdict(self) | {"elapsed": round(self.elapsed, 3)}
+
+    def as_case(self) -> Case:
+        """Return it as a case of a JUnit report."""
+        failed = not self.passed and not self.skipped
+        return Case(
+            self.name,
+            self.elapsed,
+            failure=self.reason if failed else None,
+            skipped=self.reason if self.skipped else None,
+            details="\n".join(self.diagnosis),
+        )
+
+
+class Runner:
+    """Runs checks. ``sleep`` takes seconds; ``api`` is the cluster that they speak of."""
+
+    def __init__(
+        self, api: KubernetesApi, *, only_read: bool = False, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._api = api
+        self._only_read = only_read
+        self._sleep = sleep
+
+    def run(self, checks: Sequence[CheckArguments]) -> list[Result]:
+        """Run all checks and return a result for each, in their order. Deadlines count from now."""
+        begin = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(min(MAX_PARALLEL, max(1, len(checks)))) as pool:
+            return list(pool.map(lambda check: self._run_one(check, begin), checks))
+
+    def _run_one(self, check: CheckArguments, begin: float) -> Result:
+        what = check.what
+        if self._only_read and isinstance(what, HttpArguments) and not what.only_reads:
+            return Result(
+                check.name, passed=False, skipped=True, reason=f"check mode: {what.request.method} may change"
+            )
+        begun = time.monotonic()
+        end = begin + check.deadline
+        pause = _FIRST_PAUSE if isinstance(what, HttpArguments) else _POLL
+        attempts = 0
+        while True:
+            attempts += 1
+            outcome = self._attempt(what, min(check.timeout, max(1.0, end - time.monotonic())))
+            remaining = end - time.monotonic()
+            if not outcome.reason or outcome.final or remaining <= 0:
+                break
+            self._sleep(min(pause, remaining))
+            if isinstance(what, HttpArguments):
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        result = Result(
+            check.name,
+            passed=not outcome.reason,
+            attempts=attempts,
+            elapsed=time.monotonic() - begun,
+            status=outcome.status,
+            reason=outcome.reason,
+        )
+        if not result.passed:
+            result.diagnosis = self._diagnosis(what, outcome)
+        return result
+
+    def _attempt(self, what: HttpArguments | KubernetesArguments, limit: float) -> Outcome:
+        if isinstance(what, KubernetesArguments):
+            return look_at(self._api, what)
+        try:
+            response = send(what.request, limit)
+        except HttpError as exc:
+            return Outcome(str(exc))
+        problems = http_problems(what.expected, response)
+        return Outcome("; ".join(problems), response.status, received=received(response) if problems else [])
+
+    def _diagnosis(self, what: HttpArguments | KubernetesArguments, outcome: Outcome) -> list[str]:
+        lines = list(outcome.received)
+        if isinstance(what, HttpArguments):
+            return lines + diagnose(self._api, what.behind)
+        for obj in outcome.failing[:_SHOWN_OBJECTS]:
+            lines += diagnose_object(self._api, obj)
+        return lines
+
+
+def http_problems(expected: HttpExpectations, response: Response) -> list[str]:
+    """Return how an answer differs from what is expected."""
+    problems = []
+    if response.status not in expected.statuses:
+        problems.append(f"status {response.status}, expected {' or '.join(map(str, expected.statuses))}")
+    for name, expectation in expected.headers.items():
+        if name in response.headers:
+            problems += [f"header {name} {problem}" for problem in expectation.problems(response.headers[name])]
+        else:
+            problems.append(f"header {name} is missing")
+    if response.truncated and (expected.queries or expected.contains or expected.matches):
+        problems.append(f"the answer is longer than {len(response.body)} bytes, only these were looked at")
+    text = response.text if expected.contains or expected.matches else ""
+    problems += [f"the answer does not contain {shown(word)}" for word in expected.contains if word not in text]
+    problems += [
+        f"the answer does not match {pattern.pattern!r}" for pattern in expected.matches if not pattern.search(text)
+    ]
+    if expected.queries:
+        problems += _query_problems(expected, response)
+    if expected.max_time is not None and response.elapsed > expected.max_time:
+        problems.append(f"the answer took {response.elapsed:.3f} s, expected at most {expected.max_time:g} s")
+    return problems
+
+
+def _query_problems(expected: HttpExpectations, response: Response) -> list[str]:
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError) as exc:
+        return [f"the answer is not JSON: {exc}"]
+    problems = []
+    for query in expected.queries:
+        try:
+            value = query.compiled.search(document)
+        except ValueError as exc:  # jmespath's errors, e.g. a function on the wrong type
+            problems.append(f"{query.text}: {' '.join(str(exc).split())}")
+            continue
+        problems += [f"{query.text} {problem}" for problem in query.expectation.problems(value)]
+    return problems
+
+
+def received(response: Response) -> list[str]:
+    """Return what an answer was, its body cut to a readable length and without control characters."""
+    kind = response.headers.get("content-type", "no content type")
+    size = f"more than {len(response.body)}" if response.truncated else str(len(response.body))
+    lines = [f"received: status {response.status}, {kind}, {size} bytes in {response.elapsed:.3f} s"]
+    text = re.sub(
+        r"[^\n\x20-\x7e\xa0-\uffff\U00010000-\U0010ffff]", "�", response.text[: _SHOWN_BODY + 1].replace("\r\n", "\n")
+    )
+    if len(text) > _SHOWN_BODY:
+        text = f"{text[:_SHOWN_BODY]}…"
+    return lines + [f"  {line}" for line in text.splitlines() if line.strip()]
+
+
+def look_at(api: KubernetesApi, wanted: KubernetesArguments) -> Outcome:
+    """Return whether objects are what they are wanted to be."""
+    try:
+        objects = api.objects(wanted.target)
+    except KubernetesError as exc:
+        return Outcome(str(exc), final=exc.final)
+    problems, failing = [], []
+    for obj in objects:
+        if wanted.condition:
+            problem = condition_problem(obj, wanted.condition, wanted.condition_status)
+        else:
+            problem = ready_problem(obj)
+        if problem:
+            problems.append(f"{name_of(obj)} {problem}")
+            failing.append(obj)
+    more = len(problems) - _SHOWN_OBJECTS
+    problems = problems[:_SHOWN_OBJECTS] + ([f"… and {more} more"] if more > 0 else [])
+    if len(objects) < wanted.minimum:
+        problems.insert(0, f"found {len(objects)} {wanted.target}, expected at least {wanted.minimum}")
+    # A Job that has failed stays so, unless it is its failure that is waited for.
+    hopeless = wanted.condition is None and any(map(is_hopeless, failing))
+    return Outcome("; ".join(problems), final=hopeless, failing=failing)
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return what failed and why, for a person."""
+    failed = [result for result in results if not result.passed and not result.skipped]
+    lines = [f"{len(failed)} of {len(results)} checks failed"]
+    for result in failed:
+        times = f"{result.attempts} attempt{'' if result.attempts == 1 else 's'} in {result.elapsed:.1f} s"
+        lines.append(f"{result.name}: {result.reason} ({times})")
+        lines += [f"  {line}" for line in result.diagnosis]
+    return "\n".join(lines)
