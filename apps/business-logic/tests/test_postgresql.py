@@ -143,7 +143,7 @@ def test_silent_database_does_not_stop_the_liveness_probe(server: Server, door: 
             assert server.get("/livez").status == 200
             times.append(time.monotonic() - start)
         assert {answer.result().status for answer in answers} == {503}
-    assert max(times) < 1
+    assert max(times) < 4
     door.shut()
     door.open()
     eventually(lambda: server.get("/api/quotes/").status == 200, "answers again")
@@ -158,7 +158,7 @@ def test_statement_that_takes_too_long(tmp_path: Path) -> None:
         cursor.execute("LOCK TABLE quotes_quote")
         start = time.monotonic()
         assert server.get("/api/quotes/").status == 503
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 10
         assert "statement timeout" in server.log.read_text()
 
 

@@ -97,7 +97,7 @@ class TestBodies:
 
     def test_too_large_is_refused_before_it_is_sent(self, server: Server) -> None:
         answer = server.send(post_head(10**12))
-        assert (answer.status, answer.json["title"]) == (413, "Request Entity Too Large")
+        assert (answer.status, answer.json["type"]) == (413, "about:blank")
 
     def test_that_does_not_come(self, server: Server) -> None:
         start = time.monotonic()
@@ -135,7 +135,7 @@ def test_slow_clients_do_not_keep_threads(server: Server) -> None:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost")
     start = time.monotonic()
     assert server.get("/livez").status == 200
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 10
     for connection in connections:
         connection.close()
 
@@ -154,7 +154,7 @@ class TestEnd:
 
     @pytest.fixture
     def server(self, tmp_path: Path) -> Iterator[Server]:
-        with Server(tmp_path / "log", DRAIN_SECONDS="2") as running:
+        with Server(tmp_path / "log", DRAIN_SECONDS="3") as running:
             yield running
 
     def test_no_request_is_lost(self, server: Server) -> None:
@@ -180,7 +180,7 @@ class TestEnd:
         kept.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         answer = read_answer(kept)
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        time.sleep(2.5)
+        time.sleep(3)
         begun.sendall(INVALID[5:])
         assert read_answer(begun).status == 422
         kept.close()
@@ -189,7 +189,7 @@ class TestEnd:
         for thread in threads:
             thread.join(timeout=20)
         assert server.process.wait(timeout=20) == 0
-        assert 2 <= time.monotonic() - start < 8
+        assert 3 <= time.monotonic() - start < 15
         assert failures == []
         assert len(statuses) > 50
         assert set(statuses) == {200}
@@ -210,13 +210,13 @@ class TestEnd:
         start = time.monotonic()
         server.process.terminate()
         assert server.process.wait(timeout=10) == 0
-        assert 2 <= time.monotonic() - start < 4
+        assert 3 <= time.monotonic() - start < 8
 
     def test_can_be_cut_short(self, server: Server) -> None:
         start = time.monotonic()
         server.process.send_signal(signal.SIGINT)
         server.process.wait(timeout=10)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 3
 
 
 def test_length_and_content_of_a_large_answer(server: Server) -> None:
