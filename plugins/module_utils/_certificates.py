@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -101,7 +101,7 @@ def why_due(
         (certificate.subject != _subject(wanted), "its subject changed"),
         (_names_of(certificate) != set(alternative_names(wanted.subject_alt_names)), "its alternative names changed"),
         (_usages_of(certificate) != set(_usages(wanted)), "its usages changed"),
-        (not_after(certificate) - datetime.now(timezone.utc) < renew_before,
+        (not_after(certificate) - datetime.now(UTC) < renew_before,
          f"it ends on {not_after(certificate):%Y-%m-%d}"),
     )  # fmt: skip
     return next((text for due, text in reasons if due), "")
@@ -121,7 +121,7 @@ def not_after(certificate: x509.Certificate) -> datetime:
     """Last moment of validity, with its time zone; older releases of cryptography give it without."""
     moment: datetime | None = getattr(certificate, "not_valid_after_utc", None)
     if moment is None:
-        moment = certificate.not_valid_after.replace(tzinfo=timezone.utc)
+        moment = certificate.not_valid_after.replace(tzinfo=UTC)
     return moment
 
 
@@ -189,7 +189,5 @@ def _usages_of(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
 
 
 def _public_bytes(key: Any) -> bytes:
-    encoded: bytes = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    encoded: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return encoded

@@ -115,7 +115,9 @@ class Daemon:
                 return started
             if time.monotonic() > deadline:
                 self.stop(timeout=5)
-                raise DaemonError(f"{argv[0]} did not listen on {', '.join(listens_on)} in {timeout:.0f} s{self._said()}")
+                raise DaemonError(
+                    f"{argv[0]} did not listen on {', '.join(listens_on)} in {timeout:.0f} s{self._said()}"
+                )
             time.sleep(POLL)
         self.record.unlink()
         raise DaemonError(f"{argv[0]} ended with {process.returncode}{self._said()}")

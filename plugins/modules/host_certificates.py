@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Module: private keys and certificates of a host."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ DOCUMENTATION = r"""
 ---
 module: host_certificates
 short_description: Keep private keys and certificates on a host, hand out signing requests for those that are due
-version_added: 0.1.0
-author: cicd.sandbox contributors
+version_added: 1.0.0
+author: cicd.sandbox contributors (@cicd-sandbox)
 description:
-  - Looks at all certificates of a host in one task. A certificate is due when it is missing or can't be read, belongs to
-    another key or CA, has another subject, other alternative names or usages, or ends soon.
+  - Looks at all certificates of a host in one task. A certificate is due when it is missing or can't be read, belongs
+    to another key or CA, has another subject, other alternative names or usages, or ends soon.
   - For each one that is due it makes the private key, where there is no usable one, and returns a signing request.
     The key never leaves the host. What signs the request runs elsewhere, for example
     M(community.crypto.x509_certificate_pipe) on the controller.
@@ -102,7 +103,9 @@ EXAMPLES = r"""
 - name: Install
   cicd.sandbox.host_certificates:
     <<: *certificates
-    signed: "{{ dict(signing.results | map(attribute='item.path') | zip(signing.results | map(attribute='certificate'))) }}"
+    signed: "{{ dict(paths | zip(signing.results | map(attribute='certificate'))) }}"
+  vars:
+    paths: "{{ due.requests | map(attribute='path') }}"
 """
 
 RETURN = r"""
@@ -170,6 +173,7 @@ class Files:
         self.changed = False
 
     def directory(self, certificate: Mapping[str, Any]) -> None:
+        """Make the directory of a certificate."""
         path = Path(certificate["directory"])
         if not path.is_dir():
             self.changed = True
@@ -179,6 +183,7 @@ class Files:
             self._attributes(str(path), "0755", certificate)
 
     def write(self, path: str, content: bytes, mode: str, certificate: Mapping[str, Any]) -> None:
+        """Write a file whole, where its content differs."""
         if read(path) != content:
             self.changed = True
             if self.module.check_mode:
@@ -190,6 +195,7 @@ class Files:
         self._attributes(path, mode, certificate)
 
     def keep(self, path: str, mode: str, certificate: Mapping[str, Any]) -> None:
+        """See to owner and mode of a file that may be there."""
         if Path(path).exists():
             self._attributes(path, mode, certificate)
 

@@ -1,0 +1,162 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a member's host says of its etcd: data, service, what etcdctl answers. Runs on the member; no Ansible in here.
+
+etcdctl writes ids as unsigned decimal numbers in JSON, but reads them (``member remove``) in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+POLL = 0.5
+# Runs a command line and gives its exit code and standard output.
+Run = Callable[[Sequence[str]], tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """How to reach a member from its own host."""
+
+    data_directory: Path
+    unit: str
+    endpoint: str
+    ca: str
+    certificate: str
+    key: str
+    etcdctl: str = "etcdctl"
+    configuration: tuple[Path, ...] = ()
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return an etcdctl command line that asks this member and answers in JSON."""
+        return [
+            self.etcdctl,
+            f"--endpoints={self.endpoint}",
+            f"--cacert={self.ca}",
+            f"--cert={self.certificate}",
+            f"--key={self.key}",
+            "--dial-timeout=2s",
+            "--command-timeout=5s",
+            "--write-out=json",
+            *arguments,
+        ]
+
+
+def hexadecimal(number: int) -> str:
+    """Write an id as etcdctl reads it."""
+    return f"{number:x}"
+
+
+def has_data(directory: Path) -> bool:
+    """Whether there is a write-ahead log: without one a member knows nothing of its cluster."""
+    return any((directory / "member" / "wal").glob("*.wal"))
+
+
+def status_of(answer: str) -> dict[str, Any]:
+    """Read ``etcdctl endpoint status``: ids, version, leader, errors such as NOSPACE."""
+    status = json.loads(answer)[0]["Status"]
+    header = status["header"]
+    return {
+        "cluster_id": hexadecimal(header["cluster_id"]),
+        "member_id": hexadecimal(header["member_id"]),
+        "leader": hexadecimal(status.get("leader", 0)),
+        "learner": bool(status.get("isLearner", False)),
+        "version": status.get("version", ""),
+        "revision": header.get("revision", 0),
+        "database_bytes": status.get("dbSize", 0),
+        "errors": list(status.get("errors") or []),
+    }
+
+
+def members_of(answer: str) -> list[dict[str, Any]]:
+    """Read ``etcdctl member list``."""
+    return [
+        {
+            "id": hexadecimal(member["ID"]),
+            "name": member.get("name", ""),
+            "peer_urls": list(member.get("peerURLs") or []),
+            "learner": bool(member.get("isLearner", False)),
+        }
+        for member in json.loads(answer)["members"]
+    ]
+
+
+def service_of(answer: str) -> tuple[bool, float]:
+    """Read ``systemctl show``: whether the unit is active, and when its process started, in seconds after boot."""
+    values = dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
+    return values.get("ActiveState") == "active", int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+
+
+def changed_since(paths: Sequence[Path], moment: float) -> bool:
+    """Whether one of the files was written after a moment, given in seconds after boot (the monotonic clock)."""
+    moment += time.time() - time.monotonic()
+    return any(path.stat().st_ctime > moment for path in paths if path.exists())
+
+
+def probe(member: Member, run: Run) -> dict[str, Any]:
+    """Look at a member once.
+
+    ``active`` is whether systemd runs it, ``healthy`` whether it could read the list of members through a quorum; a
+    learner, which may not read the list, is healthy when it has a leader.
+    """
+    properties = "--property=ActiveState,ExecMainStartTimestampMonotonic"
+    active, started = service_of(run(["systemctl", "show", properties, member.unit])[1])
+    found: dict[str, Any] = {
+        "data": has_data(member.data_directory),
+        "active": active,
+        "outdated": active and changed_since(member.configuration, started),
+        "healthy": False,
+        "cluster_id": "",
+        "member_id": "",
+        "leader": "",
+        "learner": False,
+        "version": "",
+        "revision": 0,
+        "database_bytes": 0,
+        "errors": [],
+        "members": [],
+    }
+    if not found["active"]:
+        return found
+    code, answer = run(member.command("endpoint", "status"))
+    if code == 0:
+        found.update(status_of(answer))
+        found["healthy"] = found["learner"] and found["leader"] != "0"
+    if code == 0 and not found["learner"]:
+        code, answer = run(member.command("member", "list"))
+        if code == 0:
+            found["members"] = members_of(answer)
+            found["healthy"] = True
+    return found
+
+
+def await_health(member: Member, run: Run, seconds: float) -> dict[str, Any]:
+    """Look at a member until it is healthy or so many seconds are over; ``active`` says whether it runs or comes up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = probe(member, run)
+        if found["healthy"] or time.monotonic() >= deadline:
+            return found
+        time.sleep(POLL)
+
+
+def last_words(unit: str, run: Run, lines: int = 20) -> list[str]:
+    """Return the last lines of a unit's journal, etcd's JSON made short."""
+    _code, text = run(["journalctl", f"--unit={unit}", f"--lines={lines}", "--no-pager", "--output=cat"])
+    return [shortened(line) for line in text.splitlines()]
+
+
+def shortened(line: str) -> str:
+    """Make ``level: message (error, …)`` of a line that etcd logged as JSON; leave others as they are."""
+    try:
+        entry: Mapping[str, Any] = json.loads(line)
+        text = f"{entry['level']}: {entry['msg']}"
+    except (ValueError, KeyError, TypeError):
+        return line
+    details = [f"{key}: {entry[key]}" for key in ("error", "remote-peer-id", "rejected-connection") if key in entry]
+    return f"{text} ({', '.join(details)})" if details else text

@@ -1,0 +1,163 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done with an etcd cluster: from what was declared and what was found to a plan; no Ansible in here.
+
+The one rule above all: where a cluster was, a new empty one is never made. Whether one was is remembered in a *marker*
+(JSON on the controller)::
+
+    {"state": "bootstrapping" | "bootstrapped", "token": "dev-1f0c…", "cluster_id": "cdf8…", "members": ["etcd-1", …]}
+
+The token goes into the cluster's id, so that the members of two clusters never take each other for their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Action = Literal["bootstrap", "start", "keep", "change", "refuse"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A member as the cluster itself knows it. Its name is empty until it has started for the first time."""
+
+    id: str
+    name: str
+    peer_urls: tuple[str, ...]
+    learner: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found on a declared member's host; shaped like the result of the module ``etcd_member_info``."""
+
+    name: str
+    data: bool = False
+    healthy: bool = False
+    cluster_id: str = ""
+    members: tuple[Listed, ...] = ()
+
+    @classmethod
+    def read(cls, name: str, result: Mapping[str, Any]) -> Found:
+        """Read a result of ``etcd_member_info``."""
+        listed = tuple(
+            Listed(item["id"], item["name"], tuple(item["peer_urls"]), bool(item["learner"]))
+            for item in result["members"]
+        )
+        return cls(name, result["data"], result["healthy"], result["cluster_id"], listed)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do. ``change``: first ``remove``, ``promote``, then ``join`` one after the other, then ``retire``."""
+
+    action: Action
+    reason: str = ""
+    start: tuple[str, ...] = ()
+    through: str = ""
+    cluster_id: str = ""
+    remove: tuple[Listed, ...] = ()
+    join: tuple[str, ...] = ()
+    retire: tuple[Listed, ...] = ()
+    promote: tuple[Listed, ...] = ()
+
+
+def quorum(members: int) -> int:
+    """How many members of so many have to work."""
+    return members // 2 + 1
+
+
+def arithmetic(members: int) -> str:
+    """Say what an even number of members gains and costs; nothing for an odd number."""
+    if members % 2:
+        return ""
+    return (
+        f"{members} etcd members need {quorum(members)} to work: they survive the loss of {members - quorum(members)}, "
+        f"as {members - 1} would, with one host more that may fail. "
+        f"{members + 1} survive the loss of {members + 1 - quorum(members + 1)}."
+    )
+
+
+def make_plan(declared: Mapping[str, str], found: Sequence[Found], marker: Mapping[str, Any] | None) -> Plan:
+    """Plan what to do with the declared members (name → peer URL), given what their hosts look like.
+
+    Every declared member has to be among ``found``: a host that could not be asked is no lost member.
+    """
+    missing = sorted(set(declared) - {member.name for member in found})
+    if missing:
+        return Plan("refuse", f"nothing is known of {', '.join(missing)}: their hosts could not be asked.")
+    # A learner is healthy too, but can't list the members.
+    healthy = [member for member in found if member.healthy and member.members]
+    if healthy:
+        return _with_quorum(declared, found, healthy, marker or {})
+    return _without_quorum(declared, found, marker or {})
+
+
+def _with_quorum(
+    declared: Mapping[str, str], found: Sequence[Found], healthy: Sequence[Found], marker: Mapping[str, Any]
+) -> Plan:
+    """Bring the members of a cluster that answers to what was declared."""
+    clusters = {member.cluster_id for member in found if member.cluster_id}
+    known = marker.get("cluster_id", "")
+    if len(clusters) > 1:
+        return Plan("refuse", f"the members belong to different clusters: {_clusters(found)}.")
+    cluster = clusters.pop() if clusters else ""
+    if known and cluster != known:
+        return Plan(
+            "refuse",
+            f"the members belong to the cluster {cluster}, but this sandbox's is {known}. If it was restored by hand, "
+            "put the new id into the marker file.",
+        )
+    waiting = tuple(member.name for member in found if member.data and not member.healthy)
+    if waiting:
+        return Plan("start", "members with data are not healthy", start=waiting, cluster_id=cluster)
+    listed = healthy[0].members
+    by_url = {url: member for member in listed for url in member.peer_urls}
+    has_data = {member.name: member.data for member in found}
+    lost = [name for name, url in declared.items() if url in by_url and not has_data[name]]
+    new = [name for name, url in declared.items() if url not in by_url]
+    retire = tuple(member for member in listed if not set(member.peer_urls) & set(declared.values()))
+    remove = tuple(by_url[declared[name]] for name in lost)
+    promote = tuple(member for member in listed if member.learner and member not in remove and member not in retire)
+    join = tuple(name for name in declared if name in lost or name in new)
+    if not join and not retire and not promote:
+        return Plan("keep", cluster_id=cluster, through=healthy[0].name)
+    return Plan(
+        "change",
+        through=healthy[0].name,
+        cluster_id=cluster,
+        remove=remove,
+        join=join,
+        retire=retire,
+        promote=promote,
+    )
+
+
+def _without_quorum(declared: Mapping[str, str], found: Sequence[Found], marker: Mapping[str, Any]) -> Plan:
+    """Tell the first start, a start after a stop and a loss from each other."""
+    with_data = [member.name for member in found if member.data]
+    without = [member.name for member in found if not member.data]
+    if marker.get("state") == "bootstrapping":
+        return Plan("bootstrap", "an earlier run began it")
+    if not marker and not with_data:
+        return Plan("bootstrap")
+    voters = marker.get("members") or list(declared)
+    if len(with_data) < quorum(len(voters)):
+        return Plan("refuse", _lost(with_data, without, len(voters)))
+    return Plan("start", "no member has a quorum", start=tuple(with_data))
+
+
+def _lost(with_data: Sequence[str], without: Sequence[str], voters: int) -> str:
+    return (
+        f"the cluster had {voters} member{'s' if voters > 1 else ''} and needs {quorum(voters)}, but only "
+        f"{len(with_data)} still {'has' if len(with_data) == 1 else 'have'} data ({', '.join(with_data) or 'none'}); "
+        f"the data of {', '.join(without)} is gone. A new, empty cluster is not what you want. Bring the missing data "
+        "directories back, or restore a snapshot: "
+        "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>."
+    )
+
+
+def _clusters(found: Sequence[Found]) -> str:
+    return ", ".join(f"{member.name} to {member.cluster_id}" for member in found if member.cluster_id)

@@ -1,0 +1,201 @@
+#!/usr/bin/python
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module: what a host says of its etcd member."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: etcd_member_info
+short_description: Look at an etcd member on its own host
+version_added: 1.0.0
+author: cicd.sandbox contributors (@cicd-sandbox)
+description:
+  - Says whether the host has data, whether the service runs, and what the member answers to etcdctl.
+  - Optionally waits until the member is healthy. It never fails for a member that is not; instead RV(journal) says what
+    etcd wrote last.
+options:
+  data_directory:
+    description: The member's data directory.
+    type: path
+    required: true
+  unit:
+    description: The member's unit of systemd.
+    type: str
+    default: etcd.service
+  endpoint:
+    description: Client URL of the member.
+    type: str
+    default: https://127.0.0.1:2379
+  ca:
+    description: Certificate of the CA.
+    type: path
+    required: true
+  certificate:
+    description: A client certificate.
+    type: path
+    required: true
+  key:
+    description: Its private key.
+    type: path
+    required: true
+  etcdctl:
+    description: The program etcdctl.
+    type: path
+    default: /usr/local/bin/etcdctl
+  configuration:
+    description: Files that the member reads when it starts, the program itself too.
+    type: list
+    elements: path
+    default: []
+  timeout:
+    description: Seconds to wait for the member to be healthy; 0 looks once.
+    type: int
+    default: 0
+attributes:
+  check_mode:
+    description: Changes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Wait for the member
+  cicd.sandbox.etcd_member_info:
+    data_directory: /var/lib/etcd/data
+    ca: /etc/etcd/pki/ca.crt
+    certificate: /etc/etcd/pki/server.crt
+    key: /etc/etcd/pki/server.key
+    timeout: 60
+  register: member
+"""
+
+RETURN = r"""
+data:
+  description: Whether the data directory has a write-ahead log.
+  returned: success
+  type: bool
+active:
+  description: Whether systemd runs the member.
+  returned: success
+  type: bool
+outdated:
+  description: Whether one of O(configuration) is newer than the running process.
+  returned: success
+  type: bool
+healthy:
+  description: Whether the member could read the list of members through a quorum. A learner's, whether it has a leader.
+  returned: success
+  type: bool
+cluster_id:
+  description: Id of its cluster, hexadecimal; empty when it does not answer.
+  returned: success
+  type: str
+member_id:
+  description: Its own id, hexadecimal.
+  returned: success
+  type: str
+leader:
+  description: Id of the leader as it sees it, C(0) for none.
+  returned: success
+  type: str
+learner:
+  description: Whether it does not vote yet.
+  returned: success
+  type: bool
+version:
+  description: Its version.
+  returned: success
+  type: str
+revision:
+  description: Revision of the newest write it has.
+  returned: success
+  type: int
+database_bytes:
+  description: Size of its database.
+  returned: success
+  type: int
+errors:
+  description: Errors it reports, such as a missing leader or the alarm NOSPACE.
+  returned: success
+  type: list
+  elements: str
+members:
+  description: All members of its cluster; empty when there is no quorum.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Id, hexadecimal.
+      type: str
+    name:
+      description: Name; empty until the member has started once.
+      type: str
+    peer_urls:
+      description: Where other members reach it.
+      type: list
+      elements: str
+    learner:
+      description: Whether it does not vote yet.
+      type: bool
+journal:
+  description: What it wrote last, when it is not healthy.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_member import Member, await_health, last_words
+
+
+def run(line: Sequence[str]) -> tuple[int, str]:
+    """Run a command line; a program that is not there is an answer too."""
+    try:
+        done = subprocess.run(line, check=False, capture_output=True, text=True, errors="replace", timeout=30)
+    except FileNotFoundError:
+        return 127, ""
+    except subprocess.TimeoutExpired:
+        return 124, ""
+    return done.returncode, done.stdout
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "data_directory": {"type": "path", "required": True},
+            "unit": {"type": "str", "default": "etcd.service"},
+            "endpoint": {"type": "str", "default": "https://127.0.0.1:2379"},
+            "ca": {"type": "path", "required": True},
+            "certificate": {"type": "path", "required": True},
+            "key": {"type": "path", "required": True, "no_log": False},
+            "etcdctl": {"type": "path", "default": "/usr/local/bin/etcdctl"},
+            "configuration": {"type": "list", "elements": "path", "default": []},
+            "timeout": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    member = Member(
+        data_directory=Path(params["data_directory"]),
+        unit=params["unit"],
+        endpoint=params["endpoint"],
+        ca=params["ca"],
+        certificate=params["certificate"],
+        key=params["key"],
+        etcdctl=params["etcdctl"],
+        configuration=tuple(Path(path) for path in params["configuration"]),
+    )
+    found = await_health(member, run, params["timeout"])
+    journal = [] if found["healthy"] else last_words(member.unit, run)
+    module.exit_json(changed=False, journal=journal, **found)
+
+
+if __name__ == "__main__":
+    main()
