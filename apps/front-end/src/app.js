@@ -13,7 +13,15 @@ const REQUEST_ID = /^[\w.:-]{1,128}$/;
 const PROBES = ['/livez', '/readyz', '/metrics'];
 const FORM_FIELDS = ['symbol', 'price', 'currency'];
 // A trace through the mesh holds together only when everybody passes these on.
-const TRACE_HEADERS = ['traceparent', 'tracestate', 'b3', 'x-b3-traceid', 'x-b3-spanid', 'x-b3-parentspanid', 'x-b3-sampled'];
+const TRACE_HEADERS = [
+  'traceparent',
+  'tracestate',
+  'b3',
+  'x-b3-traceid',
+  'x-b3-spanid',
+  'x-b3-parentspanid',
+  'x-b3-sampled',
+];
 
 const SECURITY_HEADERS = {
   'Content-Security-Policy':
@@ -149,6 +157,7 @@ export function createApp({ config, api, logger, metrics, lifecycle }) {
   async function addQuote(request, response) {
     const body = request.body ?? {};
     const values = Object.fromEntries(FORM_FIELDS.map((name) => [name, text(body[name])]));
+    values.currency = values.currency.toUpperCase();
     const quote = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
     const filter = { symbol: '', limit: DEFAULT_LIMIT };
     try {
@@ -236,7 +245,7 @@ export function createApp({ config, api, logger, metrics, lifecycle }) {
     if (status === 500) response.locals.log = { error: describeError(error) };
     const [title, detail] =
       status === 500
-        ? ['Something went wrong here', 'The fault is in this program. Its log has the details under the request’s id.']
+        ? ['Something went wrong here', 'The fault is in this program. Its log has more under the request’s id.']
         : ['Bad request', 'The request can’t be read.'];
     return send(response, status, messagePage(siteOf(request), { title, detail }));
   });

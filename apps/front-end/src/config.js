@@ -91,7 +91,7 @@ export function readConfig(env) {
     listenAddress: setting('LISTEN_ADDRESS', undefined),
     port: integer('PORT', 3000, 0, 65535),
     apiUrl,
-    apiTimeoutMs: seconds('API_TIMEOUT', 2, 0.01, 60),
+    apiTimeoutMs: seconds('API_TIMEOUT', 3, 0.01, 60),
     apiRetryDelayMs: seconds('API_RETRY_DELAY', 0.1, 0, 10),
     trustedProxies,
     siblings,

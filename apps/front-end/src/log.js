@@ -6,7 +6,8 @@ export function createLogger({ level = 'info', stream = process.stdout } = {}) {
   const lowest = LOG_LEVELS.indexOf(level);
   const write = (name) => (message, fields = {}) => {
     if (LOG_LEVELS.indexOf(name) < lowest) return;
-    stream.write(`${JSON.stringify({ time: new Date().toISOString(), level: name, logger: 'front_end', message, ...fields })}\n`);
+    const line = { time: new Date().toISOString(), level: name, logger: 'front_end', message, ...fields };
+    stream.write(`${JSON.stringify(line)}\n`);
   };
   return Object.fromEntries(LOG_LEVELS.map((name) => [name, write(name)]));
 }

@@ -7,7 +7,7 @@ test('an empty environment gives what the README says', () => {
   const config = readConfig({});
   assert.equal(config.port, 3000);
   assert.equal(config.apiUrl, 'http://business-logic:8000');
-  assert.equal(config.apiTimeoutMs, 2000);
+  assert.equal(config.apiTimeoutMs, 3000);
   assert.equal(config.drainMs, 5000);
   assert.deepEqual(config.trustedProxies, []);
   assert.deepEqual(config.siblings, ['sandbox']);

@@ -69,7 +69,9 @@ test('one failure is not seen: a GET is tried again', async (t) => {
     (response) => response.socket.destroy(),
     () => {},
   ]) {
-    const api = await startFakeApi(t, (_request, response, _body, count) => (count === 1 ? fault(response) : list(response)));
+    const api = await startFakeApi(t, (_request, response, _body, count) =>
+      count === 1 ? fault(response) : list(response),
+    );
     const site = await startSite(t, api.url, { API_TIMEOUT: '0.3' });
     const page = await site.get('/');
     assert.equal(page.status, 200);
@@ -93,7 +95,7 @@ const NONSENSE = {
   'no list': (response) => json(response, 200, { items: [] }),
   'a list': (response) => json(response, 200, []),
   'null': (response) => json(response, 200, null),
-  'a quote without price': (response) => json(response, 200, { quotes: [{ symbol: 'ACME', quoted_at: '2026-01-01T00:00:00Z' }] }),
+  'a quote without price': (response) => json(response, 200, { quotes: [{ ...QUOTES[0], price: undefined }] }),
   'a price that is none': (response) => json(response, 200, { quotes: [{ ...QUOTES[0], price: 'dear' }] }),
   'an empty price': (response) => json(response, 200, { quotes: [{ ...QUOTES[0], price: '' }] }),
   'a moment that is none': (response) => json(response, 200, { quotes: [{ ...QUOTES[0], quoted_at: 'noon' }] }),

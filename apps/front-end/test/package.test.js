@@ -36,7 +36,8 @@ test('colours have contrast enough, in light and in dark', () => {
     ['ink', 'bad-wash', 4.5], ['edge', 'paper', 3], ['edge', 'sheet', 3],
   ];
   for (const [scheme, block] of [['light', light], ['dark', dark]]) {
-    const colours = Object.fromEntries([...block.matchAll(/--([\w-]+): (#[0-9a-f]{6})\b/g)].map(([, name, hex]) => [name, hex]));
+    const declarations = [...block.matchAll(/--([\w-]+): (#[0-9a-f]{6})\b/g)];
+    const colours = Object.fromEntries(declarations.map(([, name, hex]) => [name, hex]));
     for (const [one, other, least] of pairs) {
       const [low, high] = [luminance(colours[one]), luminance(colours[other])].sort((a, b) => a - b);
       const ratio = (high + 0.05) / (low + 0.05);

@@ -3,7 +3,10 @@ import test from 'node:test';
 import { json, quotesOf, startFakeApi } from './support/fake-api.js';
 import { startSite, words } from './support/site.js';
 
-const QUOTES = [...quotesOf('ACME', ['118.4000', '119.2500', '120.1234']), ...quotesOf('GLOBEX', ['43.0000', '42.7500'], 'USD')];
+const QUOTES = [
+  ...quotesOf('ACME', ['118.4000', '119.2500', '120.1234']),
+  ...quotesOf('GLOBEX', ['43.0000', '42.7500'], 'USD'),
+];
 
 test('all symbols: a card each, and a table with the newest first', async (t) => {
   const api = await startFakeApi(t, QUOTES);
@@ -30,24 +33,30 @@ test('one symbol: the filter reaches the API, the page has a chart with axes', a
   assert.match(page.body, /<title>Quotes of ACME<\/title>/);
   assert.match(page.body, /<input id="symbol" name="symbol" value="ACME"/);
   assert.match(page.body, /<option selected>20<\/option>/);
-  // Highest at the top (y 0), first at the left, equal steps of time.
+  // Highest at the top (y 0), first at the left, equal steps.
   assert.match(page.body, /<path class="line" d="M0 100L50 50.68L100 0"\/>/);
-  assert.match(page.body, /aria-label="ACME: 3 quotes, the latest 120\.1234 EUR at 2026-11-23 09:20 UTC, lowest 118\.40, highest 120\.1234"/);
+  const [, description] = /<svg [^>]*role="img" aria-label="([^"]+)"/.exec(page.body);
+  assert.equal(
+    description,
+    'ACME: 3 quotes, the latest 120.1234 EUR at 2026-11-23 09:20 UTC, lowest 118.40, highest 120.1234',
+  );
   assert.equal(page.body.match(/class="mark"/g).length, 3);
 });
 
 test('a limit that is not offered is not passed on', async (t) => {
   const api = await startFakeApi(t, QUOTES);
   const site = await startSite(t, api.url);
-  for (const query of ['limit=1000000', 'limit=x', 'limit=20&limit=50', 'symbol=A&symbol=B']) await site.get(`/?${query}`);
+  for (const query of ['limit=1000000', 'limit=x', 'limit=20&limit=50', 'symbol=A&symbol=B']) {
+    await site.get(`/?${query}`);
+  }
   assert.deepEqual(new Set(api.received.map(({ url }) => url)), new Set(['/api/quotes/?limit=50']));
 });
 
-test('one quote, equal prices, equal moments and no quotes make sound drawings', async (t) => {
+test('one quote, equal prices and no quotes make sound drawings', async (t) => {
   const api = await startFakeApi(t);
   const site = await startSite(t, api.url);
   const same = quotesOf('ACME', ['5.0000', '5.0000']);
-  for (const quotes of [[same[0]], same, same.map((quote) => ({ ...quote, quoted_at: same[0].quoted_at }))]) {
+  for (const quotes of [[same[0]], same]) {
     api.behaviour = quotes;
     const { body } = await site.get('/?symbol=ACME');
     assert.match(body, /<path class="line" d="M(0|50) 50/);
@@ -58,12 +67,18 @@ test('one quote, equal prices, equal moments and no quotes make sound drawings',
   assert.match(words((await site.get('/')).body), /There are no quotes yet/);
 });
 
-test('a price keeps all its digits', async (t) => {
-  const api = await startFakeApi(t, quotesOf('ACME', ['9999999999.1234', '0.0001']));
+test('a price keeps all its digits, and those of a table are alike', async (t) => {
+  const api = await startFakeApi(t);
   const site = await startSite(t, api.url);
-  const text = words((await site.get('/')).body);
-  assert.match(text, /9,999,999,999\.1234/);
-  assert.match(text, /0\.0001/);
+  for (const [given, shown] of [
+    [['9999999999.1234', '0.0001', '5.0000'], ['5.0000', '0.0001', '9,999,999,999.1234']],
+    [['1200.0000', '7.5000', '10'], ['10.00', '7.50', '1,200.00']],
+    [['0.123456789012'], ['0.123456789012']],
+  ]) {
+    api.behaviour = quotesOf('ACME', given);
+    const { body } = await site.get('/');
+    assert.deepEqual([...body.matchAll(/<td class="number">([\d.,]+) /g)].map((match) => match[1]), shown);
+  }
 });
 
 test('what stands in data, query, header or error is shown as text', async (t) => {
@@ -71,12 +86,13 @@ test('what stands in data, query, header or error is shown as text', async (t) =
   const api = await startFakeApi(t, quotesOf(evil, ['1.0000', '2.0000'], evil));
   const site = await startSite(t, api.url, { HOSTNAME: evil });
   const query = new URLSearchParams({ symbol: evil.toUpperCase(), added: evil });
-  const pages = [await site.get('/'), await site.get(`/?${query}`), await site.post({ symbol: evil, price: evil, currency: evil })];
+  const typed = { symbol: evil, price: evil, currency: evil };
+  const pages = [await site.get('/'), await site.get(`/?${query}`), await site.post(typed)];
   api.behaviour = (request, response) => {
     if (request.method === 'GET' && !request.url.includes('symbol=')) return json(response, 200, { quotes: [] });
     return json(response, 422, { title: evil, detail: evil, errors: { price: [evil], [evil]: [evil] } });
   };
-  pages.push(await site.post({ symbol: evil, price: evil, currency: evil }), await site.get('/?symbol=x'));
+  pages.push(await site.post(typed), await site.get('/?symbol=x'));
   api.behaviour = (_request, response) => json(response, 503, { detail: evil });
   pages.push(await site.get('/'), await site.get(`/${encodeURI(evil)}`));
   for (const page of pages) {

@@ -15,7 +15,10 @@ const QUOTES = quotesOf('ACME', ['1.0000', '2.0000']);
 
 /** {port, lines, child, ended: promise of [code, signal]} of a process; port is undefined if it never listened. */
 async function startProcess(t, env) {
-  const child = spawn(process.execPath, [MAIN], { env: { PATH: process.env.PATH, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [MAIN], {
+    env: { PATH: process.env.PATH, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const ended = once(child, 'exit');
   t.after(() => child.kill('SIGKILL'));
   const lines = [];
@@ -100,7 +103,8 @@ test('an idle keep-alive connection does not hold the process', async (t) => {
 
 test('a request without end is cut at the deadline, and the exit code tells', async (t) => {
   const api = await startFakeApi(t, () => {});
-  const site = await startProcess(t, { API_URL: api.url, API_TIMEOUT: '30', DRAIN_SECONDS: '0', GRACEFUL_TIMEOUT: '0.3' });
+  const times = { API_TIMEOUT: '30', DRAIN_SECONDS: '0', GRACEFUL_TIMEOUT: '0.3' };
+  const site = await startProcess(t, { API_URL: api.url, ...times });
   const page = ask(site.port, '/').catch((error) => error);
   while (api.received.length === 0) await sleep(10);
   site.child.kill('SIGTERM');

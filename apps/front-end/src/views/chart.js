@@ -4,6 +4,7 @@ import { html } from '../html.js';
 import { formatAxis, formatChange, formatMoment, formatPrice } from './format.js';
 
 const MOST_MARKS = 40;
+const ARROWS = { up: '▲', down: '▼', even: '■' };
 
 /** Quotes, newest first → series by symbol and currency: {symbol, currency, quotes, oldest first}. */
 export function groupIntoSeries(quotes) {
@@ -18,12 +19,13 @@ export function groupIntoSeries(quotes) {
 
 const round = (value) => Math.round(value * 100) / 100;
 
-/** Points in a square of 100 by 100, y downwards. What has no extent lies in the middle. */
+/**
+ * Points in a square of 100 by 100, y downwards; what has no extent lies in the middle. From quote to quote is
+ * a step, as on trading charts: were time drawn to scale, a long pause would press everything else together.
+ */
 function toPoints(quotes, low, high) {
-  const first = quotes[0].quotedAt.getTime();
-  const span = quotes.at(-1).quotedAt.getTime() - first;
-  return quotes.map((quote) => ({
-    x: span === 0 ? 50 : round(((quote.quotedAt.getTime() - first) / span) * 100),
+  return quotes.map((quote, index) => ({
+    x: quotes.length === 1 ? 50 : round((index / (quotes.length - 1)) * 100),
     y: high === low ? 50 : round(((high - quote.price) / (high - low)) * 100),
     quote,
   }));
@@ -60,13 +62,14 @@ function drawing({ points, description }, { marks }) {
 
 function changeBadge(change) {
   if (change === null) return '';
-  const [kind, arrow, word] = change > 0 ? ['up', '▲', 'up'] : change < 0 ? ['down', '▼', 'down'] : ['even', '■', 'even'];
-  return html`<span class="change ${kind}"><span aria-hidden="true">${arrow}</span><span class="unseen">${word}</span>
+  const word = change > 0 ? 'up' : change < 0 ? 'down' : 'even';
+  return html`<span class="change ${word}">
+    <span aria-hidden="true">${ARROWS[word]}</span><span class="unseen">${word}</span>
     ${formatChange(change)}</span>`;
 }
 
 const price = (quote) =>
-  html`<span class="price">${formatPrice(quote.priceText)}${quote.currency && html` <small>${quote.currency}</small>`}</span>`;
+  html`<span class="price">${formatPrice(quote.priceText)} <small>${quote.currency}</small></span>`;
 
 /** One series with its axes. */
 export function chart(series) {
@@ -76,7 +79,9 @@ export function chart(series) {
   return html`<figure class="chart">
     <figcaption><strong>${series.symbol}</strong> ${price(last)} ${changeBadge(change)}</figcaption>
     <div class="plot">
-      <div class="scale${low === high && ' single'}" aria-hidden="true">${formatAxis(scale).map((text) => html`<span>${text}</span>`)}</div>
+      <div class="scale${low === high && ' single'}" aria-hidden="true">
+        ${formatAxis(scale).map((text) => html`<span>${text}</span>`)}
+      </div>
       ${drawing(measured, { marks: true })}
       <div class="span" aria-hidden="true"><span>${formatMoment(first.quotedAt)}</span>
         ${first !== last && html`<span>${formatMoment(last.quotedAt)}</span>`}</div>

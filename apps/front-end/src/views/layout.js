@@ -20,13 +20,15 @@ export function layout({ config, door, requestId }, { title, main }) {
   <a class="skip" href="#main">Skip to the content</a>
   <header class="top">
     <div class="wide">
-      <a class="brand" href="/"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M3 17l6-6 4 4 8-9"/></svg>Quotes</a>
+      <a class="brand" href="/">
+        <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M3 17l6-6 4 4 8-9"/></svg>Quotes
+      </a>
       ${
         door &&
         html`<nav aria-label="Other pages"><ul>${config.siblings.map(
           (name) => html`<li><a href="${siblingUrl(door, name, config.siblingDomain)}">${capitalise(name)}</a></li>`,
         )}</ul></nav>
-      <p class="door">You came in through <strong>port ${door.port}</strong> <span class="address">of ${door.name}</span></p>`
+      <p class="door">You came in through <strong>port ${door.port}</strong> of ${door.name}</p>`
       }
     </div>
   </header>

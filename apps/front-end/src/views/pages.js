@@ -1,12 +1,14 @@
 // The pages: quotes with filter and form, and short messages.
 import { html } from '../html.js';
 import { card, chart, groupIntoSeries } from './chart.js';
-import { formatMoment, formatPrice } from './format.js';
+import { decimalsOf, formatMoment, formatPrice } from './format.js';
 import { layout } from './layout.js';
 
 export const LIMITS = [20, 50, 100];
 export const DEFAULT_LIMIT = 50;
 const MOST_CARDS = 6;
+// What is typed is a code and no word.
+const CODE = html`autocomplete="off" autocapitalize="characters" spellcheck="false"`;
 
 /** Where the page of a symbol ('' for all) is. */
 export function quotesPath({ symbol = '', limit = DEFAULT_LIMIT, added = '' } = {}) {
@@ -18,14 +20,17 @@ export function quotesPath({ symbol = '', limit = DEFAULT_LIMIT, added = '' } = 
 }
 
 /** A problem in a box that screen readers announce. `errors`: [{id, message}]; id is that of a field, or null. */
-function alertBox({ title, detail, errors = [], children }) {
+function alertBox({ title, detail, errors = [], link, href }) {
   return html`<section class="notice bad" role="alert" aria-labelledby="problem">
     <h2 id="problem">${title}</h2>
     ${detail && html`<p>${detail}</p>`}
-    ${errors.length > 0 && html`<ul>${errors.map(
-      ({ id, message }) => html`<li>${id ? html`<a href="#${id}">${message}</a>` : message}</li>`,
-    )}</ul>`}
-    ${children}
+    ${
+      errors.length > 0 &&
+      html`<ul>
+        ${errors.map(({ id, message }) => html`<li>${id ? html`<a href="#${id}">${message}</a>` : message}</li>`)}
+      </ul>`
+    }
+    ${link && html`<p><a href="${href}">${link}</a></p>`}
   </section>`;
 }
 
@@ -47,7 +52,7 @@ function filterForm({ filter, filterErrors, symbols }) {
       label: 'Symbol',
       value: filter.symbol,
       errors: filterErrors.filter(({ field }) => field === 'symbol').map(({ message }) => message),
-      attributes: html`list="symbols" autocomplete="off" autocapitalize="characters" spellcheck="false" maxlength="12" placeholder="All"`,
+      attributes: html`list="symbols" placeholder="All" maxlength="12" ${CODE}`,
     })}
     <datalist id="symbols">${symbols.map((symbol) => html`<option value="${symbol}"></option>`)}</datalist>
     <div class="field">
@@ -75,13 +80,16 @@ function addForm({ values, errors, filter }) {
       ${input('symbol', {
         label: 'Symbol',
         value: values.symbol ?? filter.symbol,
-        attributes: html`required maxlength="12" autocomplete="off" autocapitalize="characters" spellcheck="false"`,
+        attributes: html`required maxlength="12" ${CODE}`,
       })}
       <div class="pair">
-        ${input('price', { label: 'Price', attributes: html`required maxlength="20" inputmode="decimal" autocomplete="off"` })}
+        ${input('price', {
+          label: 'Price',
+          attributes: html`required maxlength="20" inputmode="decimal" autocomplete="off"`,
+        })}
         ${input('currency', {
           label: 'Currency',
-          attributes: html`maxlength="3" placeholder="USD" autocomplete="off" autocapitalize="characters" spellcheck="false"`,
+          attributes: html`maxlength="3" placeholder="USD" ${CODE}`,
         })}
       </div>
       <button class="main">Add quote</button>
@@ -103,14 +111,19 @@ function moment(quotedAt) {
 }
 
 function table({ quotes, filter }) {
+  const decimals = decimalsOf(quotes.map((quote) => quote.priceText));
   return html`<table>
     <caption>${quotes.length === 1 ? 'One quote' : `${quotes.length} quotes`}, newest first</caption>
-    <thead><tr><th scope="col">Symbol</th><th scope="col" class="number">Price</th><th scope="col" class="moment">Quoted at (UTC)</th></tr></thead>
+    <thead><tr>
+      <th scope="col">Symbol</th>
+      <th scope="col" class="number">Price</th>
+      <th scope="col" class="moment">Quoted at (UTC)</th>
+    </tr></thead>
     <tbody>
 ${quotes.map(
   (quote) => html`      <tr>
         <th scope="row"><a href="${quotesPath({ symbol: quote.symbol, limit: filter.limit })}">${quote.symbol}</a></th>
-        <td class="number">${formatPrice(quote.priceText)} <small>${quote.currency}</small></td>
+        <td class="number">${formatPrice(quote.priceText, decimals)} <small>${quote.currency}</small></td>
         <td class="moment">${moment(quote.quotedAt)}</td>
       </tr>
 `,
@@ -126,13 +139,16 @@ function listing({ quotes, filter }) {
   return [charts({ series: groupIntoSeries(quotes), filter }), table({ quotes, filter })];
 }
 
+const NOTHING_TYPED = { values: {}, errors: [] };
+
 /**
- * The quotes page.
+ * The quotes page, as a string.
  * quotes: newest first, or null when they can't be had, and then `problem` says why;
  * filter: {symbol, limit}; filterErrors: [{field, message}]; form: {values, errors: [{field, message}]};
- * problem: {title, detail, link: words for the way to the quotes} of the request as a whole; added: the symbol of a quote just added.
+ * problem: {title, detail, link: words for the way to the quotes} of the request as a whole;
+ * added: the symbol of a quote just added.
  */
-export function quotesPage(site, { quotes, filter, filterErrors = [], form = { values: {}, errors: [] }, problem, added }) {
+export function quotesPage(site, { quotes, filter, filterErrors = [], form = NOTHING_TYPED, problem, added }) {
   const symbols = [...new Set((quotes ?? []).map((quote) => quote.symbol))].sort();
   const wrong = problem !== undefined || form.errors.length > 0 || filterErrors.length > 0;
   const name = filter.symbol ? `Quotes of ${filter.symbol}` : 'Quotes';
@@ -141,7 +157,7 @@ export function quotesPage(site, { quotes, filter, filterErrors = [], form = { v
     main: html`
     <h1>${name}</h1>
     ${added && html`<p class="notice good" role="status">The quote of <strong>${added}</strong> was added.</p>`}
-    ${problem && alertBox({ ...problem, children: html`<p><a href="${quotesPath(filter)}">${problem.link}</a></p>` })}
+    ${problem && alertBox({ ...problem, href: quotesPath(filter) })}
     ${
       filterErrors.length > 0 &&
       alertBox({
