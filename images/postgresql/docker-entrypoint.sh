@@ -1,0 +1,43 @@
+#!/bin/sh
+# Makes the database cluster at the first start, then becomes the server. It understands what Docker's image does:
+# POSTGRES_PASSWORD_FILE or POSTGRES_PASSWORD, POSTGRES_USER (postgres), POSTGRES_DB (the user's name), PGDATA.
+set -eu
+
+user="${POSTGRES_USER:-postgres}"
+database="${POSTGRES_DB:-$user}"
+sockets=/run/postgresql
+[ -w "$sockets" ] || sockets=/tmp
+
+initialize() {
+    new="$PGDATA.new"
+    rm -rf "$new"
+    mkdir -p "$(dirname "$new")"
+    if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
+        passwords="$POSTGRES_PASSWORD_FILE"
+    elif [ -n "${POSTGRES_PASSWORD:-}" ]; then
+        passwords="$new.password"
+        (umask 077 && printf '%s\n' "$POSTGRES_PASSWORD" > "$passwords")
+    else
+        echo "docker-entrypoint.sh: the database is empty: set POSTGRES_PASSWORD_FILE or POSTGRES_PASSWORD" >&2
+        exit 1
+    fi
+    initdb --pgdata="$new" --username="$user" --pwfile="$passwords" --auth=scram-sha-256 \
+        --encoding=UTF8 --locale-provider=builtin --locale=C.UTF-8
+    rm -f "$new.password"
+    echo "host all all all scram-sha-256" >> "$new/pg_hba.conf"
+    echo "listen_addresses = '*'" >> "$new/postgresql.conf"
+    if [ "$database" != postgres ]; then
+        printf 'CREATE DATABASE "%s" OWNER "%s";\n' "$database" "$user" |
+            postgres --single -j -D "$new" postgres > /dev/null
+    fi
+    # Only a finished cluster gets the name that the next start looks for.
+    mv "$new" "$PGDATA"
+}
+
+if [ "${1:-}" = postgres ]; then
+    [ -s "$PGDATA/PG_VERSION" ] || initialize
+    shift
+    set -- postgres -c "unix_socket_directories=$sockets" "$@"
+fi
+unset POSTGRES_PASSWORD
+exec "$@"

@@ -1,0 +1,122 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: publish components; documented in plugins/modules/artifacts_publish.py."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import SUMS, ArtifactError
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import (
+    CATALOGUE_SPEC,
+    ComponentPlan,
+    open_catalogue,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish import (
+    Server,
+    link_tools,
+    push_images,
+    stale_files,
+    stale_images,
+    sums_text,
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs on the controller; files go to the task's host over the task's own connection."""
+
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Publish what differs."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            {
+                "catalogue": {"type": "dict", "required": True, "options": CATALOGUE_SPEC},
+                "names": {"type": "list", "elements": "str", "required": True},
+                "store_url": {"type": "str", "required": True},
+                "store_directory": {"type": "path", "required": True},
+                "registry": {"type": "str", "required": True},
+                "registry_user": {"type": "str", "required": True},
+                "registry_password_file": {"type": "path", "required": True},
+                "ca_path": {"type": "path", "required": True},
+                "tools_directory": {"type": "path", "required": True},
+            }
+        )
+        try:
+            return {**result, **self._publish(arguments)}
+        except (ArtifactError, OSError) as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _publish(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        catalogue = open_catalogue(arguments["catalogue"])
+        plans = catalogue.plans(arguments["names"])
+        images = [image for plan in plans for image in plan.images]
+        finding: dict[str, Any] = {
+            "paths": {plan.name: str(plan.entry.directory) for plan in plans if plan.entry},
+            "references": {
+                image.reference.repository.rpartition("/")[2]: str(image.reference) for image in images if image.own
+            },
+        }
+        if any(not entry.present() for plan in plans for entry in plan.entries):
+            if not self._task.check_mode:
+                raise ArtifactError("publishing comes after waiting: some components are not in the cache")
+            return {**finding, "changed": True, "files": [], "images": [], "tools": []}
+        ca = Path(arguments["ca_path"])
+        store = Server(arguments["store_url"], ca)
+        password = Path(arguments["registry_password_file"]).read_text().strip()
+        registry = Server(f"https://{arguments['registry']}", ca, arguments["registry_user"], password)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            files = pool.submit(stale_files, store, plans)
+            pushes = pool.submit(stale_images, registry, images)
+            stale, missing = files.result(), pushes.result()
+        tools = link_tools(plans, Path(arguments["tools_directory"]), dry_run=self._task.check_mode)
+        finding |= {
+            "files": [plan.name for plan in stale],
+            "images": [image.reference.mirrored for image in missing],
+            "tools": tools,
+            "changed": bool(stale or missing or tools),
+        }
+        if not self._task.check_mode:
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                pushed = pool.submit(push_images, registry, missing)
+                for plan in stale:
+                    self._upload(plan, arguments["store_directory"])
+                finding["images"] = pushed.result()
+        return finding
+
+    def _upload(self, plan: ComponentPlan, directory: str) -> None:
+        """Transfer a component's files beside their folder in the store, then put them in its place."""
+        entry = plan.entry
+        if entry is None:
+            return
+        damage = entry.damage(thorough=True)
+        if damage:
+            raise ArtifactError(f"{entry.directory} is damaged: {damage}; the next run makes it again")
+        incoming = f"{directory}/.incoming-{plan.name}"
+        target = f"{directory}/{plan.name}/{plan.version}"
+        owner = self._connection.get_option("remote_user") if self._connection.has_option("remote_user") else None
+        self._shell("rm", "-rf", incoming)
+        self._shell("install", "-d", *(["-o", owner] if owner else []), incoming)
+        for name in plan.files:
+            self._connection.put_file(str(entry.directory / name), f"{incoming}/{name}")
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as sums:
+            sums.write(sums_text(plan))
+            sums.flush()
+            self._connection.put_file(sums.name, f"{incoming}/{SUMS}")
+        self._shell("chown", "-R", "root:root", incoming)
+        self._shell("chmod", "-R", "u=rwX,go=rX", incoming)
+        self._shell("rm", "-rf", target)
+        self._shell("install", "-d", f"{directory}/{plan.name}")
+        self._shell("mv", incoming, target)
+
+    def _shell(self, *argv: str) -> None:
+        answer = self._low_level_execute_command(shlex.join(argv), sudoable=True)
+        if answer.get("rc") != 0:
+            raise ArtifactError(f"{argv[0]} on the store's host: {answer.get('stderr') or answer.get('stdout')}".strip())

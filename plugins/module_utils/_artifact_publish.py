@@ -1,0 +1,200 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares what the artifact store and the image registry hold with the cache, and fills the registry."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+    SUMS,
+    ArtifactError,
+    format_sums,
+    parse_sums,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import ComponentPlan, ImagePlan
+from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import layout_digest
+
+MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+TIMEOUT = 20
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Server:
+    """An HTTPS server of the sandbox; `url` without a path, `ca` the certificate of the CA that signed its own."""
+
+    url: str
+    ca: Path
+    user: str = ""
+    password: str = ""
+
+    @property
+    def host(self) -> str:
+        """host:port."""
+        return urlsplit(self.url).netloc
+
+    def authorization(self) -> str:
+        """user:password as HTTP's basic authentication and Docker's auth file want it."""
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection; http is understood for tests."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT)
+        context = ssl.create_default_context(cafile=str(self.ca))
+        return http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT, context=context)
+
+    def ask(self, method: str, paths: Sequence[str], accept: str = "*/*") -> list[tuple[int, dict[str, str], bytes]]:
+        """One request for each path on one connection: (status, headers in lower case, body).
+
+        Raises ArtifactError when the server can't be reached.
+        """
+        headers = {"Accept": accept}
+        if self.user:
+            headers["Authorization"] = f"Basic {self.authorization()}"
+        answers = []
+        try:
+            connection = self.connect()
+            try:
+                for path in paths:
+                    connection.request(method, path, headers=headers)
+                    answer = connection.getresponse()
+                    body = answer.read()
+                    answers.append((answer.status, {k.lower(): v for k, v in answer.getheaders()}, body))
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise ArtifactError(f"{self.url} can't be reached: {error}") from error
+        return answers
+
+
+def store_sums(plan: ComponentPlan) -> dict[str, str]:
+    """File → sum of what a component has in the store."""
+    if plan.entry is None or not plan.files:
+        return {}
+    sums = plan.entry.sums()
+    missing = [name for name in plan.files if name not in sums]
+    if missing:
+        raise ArtifactError(f"{plan.entry.directory} has no {', '.join(missing)}, which the catalogue names as files")
+    return {name: sums[name] for name in plan.files}
+
+
+def stale_files(store: Server, plans: Iterable[ComponentPlan]) -> list[ComponentPlan]:
+    """The components whose folder in the store is not what the cache has."""
+    wanted = [(plan, sums) for plan in plans if (sums := store_sums(plan))]
+    if not wanted:
+        return []
+    answers = store.ask("GET", [f"/{plan.name}/{plan.version}/{SUMS}" for plan, _ in wanted])
+    stale = []
+    for (plan, sums), (status, _, body) in zip(wanted, answers, strict=True):
+        if status not in (200, 404):
+            raise ArtifactError(f"{store.url}/{plan.name}/{plan.version}/{SUMS} answers {status}")
+        if status == 404 or parse_sums(body.decode(errors="replace")) != sums:
+            stale.append(plan)
+    return stale
+
+
+def sums_text(plan: ComponentPlan) -> str:
+    """SHA256SUMS of a component's folder in the store."""
+    return format_sums(store_sums(plan))
+
+
+def stale_images(registry: Server, images: Sequence[ImagePlan]) -> list[ImagePlan]:
+    """The images that the registry lacks, or has with another digest."""
+    if not images:
+        return []
+    paths = []
+    for image in images:
+        repository, _, tag = image.reference.mirrored.rpartition(":")
+        paths.append(f"/v2/{repository}/manifests/{tag}")
+    stale = []
+    for image, (status, headers, _) in zip(images, registry.ask("HEAD", paths, MANIFEST_TYPES), strict=True):
+        if status in (401, 403):
+            raise ArtifactError(f"{registry.url} refuses user {registry.user!r} ({status}): is the password its own?")
+        if status not in (200, 404):
+            raise ArtifactError(f"{registry.url} answers {status} for {image.reference.mirrored}")
+        if status == 404 or headers.get("docker-content-digest") != layout_digest(image.entry.directory):
+            stale.append(image)
+    return stale
+
+
+def push_argv(image: ImagePlan, registry: str, authfile: Path, certificates: Path) -> list[str]:
+    """The command that copies an image from the cache into the registry, byte for byte."""
+    return [
+        "skopeo",
+        "copy",
+        "--quiet",
+        "--preserve-digests",
+        "--retry-times=3",
+        f"--dest-authfile={authfile}",
+        f"--dest-cert-dir={certificates}",
+        f"oci:{image.entry.directory}:{image.reference.tag}",
+        f"docker://{registry}/{image.reference.mirrored}",
+    ]
+
+
+def push_images(registry: Server, images: Sequence[ImagePlan], at_once: int = 2) -> list[str]:
+    """Push images; what was pushed, with the seconds it took.
+
+    Raises ArtifactError with skopeo's own words. The password is in a file that only this user can read.
+    """
+    with tempfile.TemporaryDirectory(prefix="cicd-sandbox-push-") as folder:
+        authfile = Path(folder) / "auth.json"
+        authfile.touch(mode=0o600)
+        authfile.write_text(json.dumps({"auths": {registry.host: {"auth": registry.authorization()}}}))
+        certificates = Path(folder) / "certificates"
+        certificates.mkdir()
+        (certificates / "ca.crt").write_bytes(registry.ca.read_bytes())
+
+        def push(image: ImagePlan) -> str:
+            damage = image.entry.damage(thorough=True)
+            if damage:
+                raise ArtifactError(f"{image.entry.directory} is damaged: {damage}; the next run makes it again")
+            began = time.monotonic()
+            argv = push_argv(image, registry.host, authfile, certificates)
+            result = subprocess.run(argv, check=False, capture_output=True, text=True)
+            if result.returncode != 0:
+                raise ArtifactError(f"pushing {image.reference}:\n{result.stderr.strip()[-2000:]}")
+            return f"{image.reference.mirrored} ({time.monotonic() - began:.1f} s)"
+
+        return _side_by_side(push, images, at_once)
+
+
+def _side_by_side(work: Callable[[Item], Result], items: Iterable[Item], at_once: int) -> list[Result]:
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(work, items))
+
+
+def link_tools(plans: Iterable[ComponentPlan], directory: Path, dry_run: bool = False) -> list[str]:
+    """Link the controller's own programs into a folder; the names of those that were not right yet."""
+    changed = []
+    for plan in plans:
+        if plan.entry is None:
+            continue
+        for name in plan.tools:
+            link, target = directory / name, plan.entry.directory / name
+            if link.is_symlink() and link.readlink() == target:
+                continue
+            changed.append(name)
+            if not dry_run:
+                directory.mkdir(parents=True, exist_ok=True)
+                fresh = directory / f".{name}.new"
+                fresh.unlink(missing_ok=True)
+                fresh.symlink_to(target)
+                fresh.replace(link)
+    return changed

@@ -1,0 +1,226 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes components in the background, a few at a time, in the order in which the site needs them.
+
+A runner is a detached process. It holds ``queue/lock/runner-<owner>-<pid>`` as long as it lives; a status that names
+a runner which no longer holds its lock is a remnant. Several runners (of two sandboxes, or of a run that was
+interrupted) share the machine-wide slots and wait for each other's entries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+    ArtifactError,
+    Entry,
+    Status,
+    held,
+    is_held,
+    one_slot,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue
+
+CACHED, BUILDING, QUEUED, FAILED, MISSING = "cached", "building", "queued", "failed", "missing"
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a component is; `since` in seconds since the epoch."""
+
+    component: str
+    version: str
+    state: str
+    since: float = 0.0
+    step: str = ""
+    detail: str = ""
+    error: str = ""
+    log: str = ""
+
+    def describe(self, now: float) -> str:
+        """One line for a person."""
+        if self.state == BUILDING:
+            minutes, seconds = divmod(int(now - self.since), 60)
+            text = ": ".join(part for part in (self.step, self.detail) if part)
+            return f"{self.component} {self.version}: for {minutes}:{seconds:02d} min, {text}"
+        return f"{self.component} {self.version}: {self.state}"
+
+
+def runner_lock(cache: Path, owner: str, pid: int) -> Path:
+    """The lock that a runner holds as long as it lives."""
+    return cache / "queue" / "lock" / f"runner-{owner}-{pid}"
+
+
+def runners(cache: Path, owner: str = "*") -> list[tuple[Path, int]]:
+    """Lock and process id of the living runners of an owner; locks of dead ones are removed if we may."""
+    living = []
+    for lock in sorted((cache / "queue" / "lock").glob(f"runner-{owner}-*")):
+        if is_held(lock):
+            living.append((lock, int(lock.name.rpartition("-")[2])))
+        else:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+    return living
+
+
+def _entry_state(component: str, version: str, entry: Entry, living: set[int]) -> State:
+    if entry.usable():
+        return State(component, version, CACHED)
+    status = Status.read(entry)
+    if status is None:
+        return State(component, version, MISSING)
+    shown = State(component, version, status.state, status.since, status.step, status.detail, status.error, status.log)
+    if status.state == FAILED:
+        return shown
+    if status.state in (QUEUED, BUILDING) and (status.pid in living or is_held(entry.lock)):
+        return shown
+    return State(component, version, MISSING)
+
+
+def survey(catalogue: Catalogue, names: Iterable[str]) -> list[State]:
+    """How far each component is. A component is what its least finished entry is."""
+    living = {pid for _, pid in runners(catalogue.cache)}
+    states = []
+    for plan in catalogue.plans(names):
+        found = [_entry_state(plan.name, plan.version, entry, living) for entry in plan.entries]
+        order = (FAILED, MISSING, BUILDING, QUEUED)
+        worst = next((state for kind in order for state in found if state.state == kind), None)
+        states.append(worst or State(plan.name, plan.version, CACHED))
+    return states
+
+
+def run(catalogue: Catalogue, names: Sequence[str], slots: int, niceness: int = 10) -> None:
+    """Make components, at most `slots` at once; a failure is written down and stops no other component."""
+    todo: SimpleQueue[str] = SimpleQueue()
+    for plan in catalogue.plans(names):
+        todo.put(plan.name)
+
+    def work() -> None:
+        while True:
+            try:
+                name = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                with one_slot(catalogue.cache, slots):
+                    catalogue.make(catalogue.plan(name), niceness)
+            except Exception as error:
+                _write_failure(catalogue, name, error)
+
+    workers = [threading.Thread(target=work) for _ in range(slots)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def _write_failure(catalogue: Catalogue, name: str, error: Exception) -> None:
+    words = str(error) if isinstance(error, ArtifactError) else "".join(traceback.format_exception(error))
+    for entry in catalogue.plan(name).entries:
+        status = Status.read(entry)
+        if not entry.usable() and (status is None or status.state != FAILED):
+            Status.of(entry).write(entry, state=FAILED, error=words)
+
+
+def mark_queued(catalogue: Catalogue, names: Sequence[str]) -> None:
+    """Write down that this process is going to make components."""
+    for plan in catalogue.plans(names):
+        for entry in plan.entries:
+            if not entry.usable() and not is_held(entry.lock):
+                Status.of(entry).write(entry, state=QUEUED)
+
+
+def start(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int = 10) -> int:
+    """Start a detached runner; its process id. When this returns, the components' states say "queued"."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                os.close(reader)
+                _serve(catalogue, names, owner, slots, niceness, writer)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as stream:
+        answer = stream.read().strip()
+    if not answer.isdigit():
+        raise ArtifactError(f"the background runner did not start: {answer}")
+    return int(answer)
+
+
+def _serve(
+    catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int, writer: int
+) -> None:
+    """What the detached process does."""
+    pid = os.getpid()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.chdir("/")
+    log = catalogue.cache / "queue" / "log" / f"runner-{owner}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, descriptor)
+    lock = runner_lock(catalogue.cache, owner, pid)
+    with held(lock):
+        try:
+            mark_queued(catalogue, names)
+        except Exception as error:
+            os.write(writer, str(error).encode())
+            raise
+        os.write(writer, str(pid).encode())
+        os.close(writer)
+        run(catalogue, names, slots, niceness)
+        lock.unlink()
+
+
+def stop(cache: Path, owner: str, patience: float = 10.0) -> list[int]:
+    """End the runners of an owner and what they started; their process ids."""
+    ended = []
+    for lock, pid in runners(cache, owner):
+        # A runner leads a session of its own, so that this reaches the compilers too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid_group(pid), signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        while is_held(lock):
+            if time.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid_group(pid), signal.SIGKILL)
+                deadline = time.monotonic() + patience
+            time.sleep(0.05)
+        ended.append(pid)
+    return ended
+
+
+def pid_group(pid: int) -> int:
+    """The process group of a runner."""
+    return os.getpgid(pid)
+
+
+def explain(states: Iterable[State]) -> str:
+    """Why components can't be had, in the words of what made them, and what to do."""
+    parts = []
+    for state in states:
+        if state.state == FAILED:
+            parts.append(f"{state.component} {state.version} failed while {state.step or 'starting'}:\n{state.error}")
+            parts.append(f"The whole log is {state.log}. The next run tries again.")
+        else:
+            parts.append(f"Nothing makes {state.component} {state.version}: run again with the tag artifacts.")
+    return "\n".join(parts)

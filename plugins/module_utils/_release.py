@@ -1,0 +1,203 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Downloads official release files and checks them against upstream's own checksum files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+    ArtifactError,
+    Entry,
+    Runner,
+    Status,
+    content_key,
+    held,
+    making,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
+    GoBuilder,
+    GoRecipe,
+    Toolchain,
+    install_toolchain,
+    remove_tree,
+)
+
+CHUNK = 1 << 20
+TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Release:
+    """One official file.
+
+    sums: URL of a checksum file: lines as sha256sum writes them, or the bare sum of this one file.
+    members: name in the entry → path in the archive; empty for a file that is the program itself.
+    """
+
+    url: str
+    sums: str
+    members: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.url.rpartition("/")[2]
+
+
+def release_key(releases: Sequence[Release], modules: Sequence[GoRecipe]) -> str:
+    """The cache key of an entry made of official files."""
+    return content_key({"release": [asdict(r) for r in releases], "modules": [m.identity() for m in modules]})
+
+
+def find_sum(text: str, name: str) -> str:
+    """The SHA-256 that a checksum file states for `name`; a file of one bare sum speaks for its one file.
+
+    Raises ArtifactError where none is stated.
+    """
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    for words in lines:
+        if len(words) >= 2 and words[-1].lstrip("*").rpartition("/")[2] == name:
+            value = words[0]
+            break
+    else:
+        if len(lines) != 1 or len(lines[0]) != 1:
+            raise ArtifactError(f"the checksum file does not name {name}")
+        value = lines[0][0]
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise ArtifactError(f"{value!r} is no SHA-256 sum of {name}")
+    return value.lower()
+
+
+def _open(url: str, timeout: float = TIMEOUT) -> Any:
+    if not url.startswith(("http://", "https://")):
+        raise ArtifactError(f"{url} is neither http nor https")
+    request = urllib.request.Request(url, headers={"User-Agent": "cicd.sandbox"})
+    try:
+        return urllib.request.urlopen(request, timeout=timeout)
+    except (OSError, HTTPException) as error:
+        raise ArtifactError(f"{url}: {error}") from error
+
+
+def download(release: Release, target: Path, runner: Runner) -> None:
+    """Download a file and check its sum.
+
+    Raises ArtifactError when it can't be had or is not what upstream says it is.
+    """
+    with _open(release.sums) as answer:
+        expected = find_sum(answer.read().decode(errors="replace"), release.name)
+    runner.step(f"downloading {release.url}")
+    digest = hashlib.sha256()
+    done, shown = 0, time.monotonic()
+    try:
+        with _open(release.url) as answer, target.open("wb") as stream:
+            while chunk := answer.read(CHUNK):
+                digest.update(chunk)
+                stream.write(chunk)
+                done += len(chunk)
+                if time.monotonic() - shown > 2:
+                    shown = time.monotonic()
+                    runner.detail(f"{done >> 20} MiB")
+    except HTTPException as error:
+        raise ArtifactError(f"{release.url}: {error}") from error
+    if digest.hexdigest() != expected:
+        raise ArtifactError(f"{release.url} has the sum {digest.hexdigest()}, upstream states {expected}")
+
+
+def unpack(release: Release, archive: Path, output: Path) -> None:
+    """Put the wanted members of a downloaded file into `output`."""
+    if not release.members:
+        target = output / release.name
+        shutil.move(archive, target)
+        target.chmod(0o755)
+        return
+    try:
+        with tarfile.open(archive) as tar:
+            names = {name.removeprefix("./"): name for name in tar.getnames()}
+            for wanted, member in release.members.items():
+                stored = names.get(member.removeprefix("./"))
+                stream = tar.extractfile(stored) if stored else None
+                if stream is None:
+                    raise ArtifactError(f"{release.name} has no file {member}")
+                with stream, (output / wanted).open("wb") as target_stream:
+                    shutil.copyfileobj(stream, target_stream, CHUNK)
+                (output / wanted).chmod(0o755)
+    except tarfile.TarError as error:
+        raise ArtifactError(f"{release.name}: {error}") from error
+
+
+def fetch_entry(
+    entry: Entry,
+    releases: Sequence[Release],
+    modules: Sequence[GoRecipe],
+    toolchain: Toolchain,
+    niceness: int = 10,
+) -> bool:
+    """Make sure an entry of official files is in the cache; whether it had to be fetched.
+
+    Folders of Go modules (charts, manifests) that upstream publishes no archive of come from the module itself.
+    """
+    with held(entry.lock):
+        if entry.usable():
+            return False
+        status = Status.of(entry)
+        status.write(entry, state="building")
+        work = entry.partial.with_name(f".work-{entry.key}")
+        try:
+            runner = Runner(entry, status, niceness)
+            entry.log.write_text("")
+            with making(entry) as partial:
+                remove_tree(work)
+                work.mkdir(parents=True)
+                for release in releases:
+                    download(release, work / release.name, runner)
+                    unpack(release, work / release.name, partial)
+                if modules:
+                    go = install_toolchain(toolchain, runner, entry.lock.with_name("go-toolchain"))
+                    builder = GoBuilder(entry.cache, go, runner)
+                    for module in modules:
+                        builder.build(module, work / "module", partial)
+        except ArtifactError as error:
+            status.write(entry, state="failed", error=str(error))
+            raise
+        finally:
+            remove_tree(work)
+        status.write(entry, state="done", step="", detail="", seconds=status.updated - status.since)
+        return True
+
+
+def reachable(url: str, timeout: float) -> str:
+    """Why a URL can't be had, or nothing if it can; one HEAD request."""
+    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "cicd.sandbox"})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout):
+            return ""
+    except urllib.error.HTTPError as error:
+        # A registry answers 401 to who has not asked for a token: it is there.
+        return "" if error.code == 401 else f"{url}: HTTP {error.code}"
+    except (OSError, HTTPException) as error:
+        return f"{url}: {getattr(error, 'reason', error)}"
+
+
+def find_source(wanted: str, probes: Sequence[str], timeout: float) -> dict[str, str]:
+    """{source, network, reason}: where components come from, and why. Probes run side by side."""
+    if wanted != "auto":
+        return {"source": wanted, "network": "not probed", "reason": f"artifacts_source is {wanted}"}
+    with ThreadPoolExecutor(max_workers=max(len(probes), 1)) as pool:
+        refusals = [refusal for refusal in pool.map(lambda url: reachable(url, timeout), probes) if refusal]
+    if refusals:
+        reason = f"no official releases from here ({refusals[0]}): all is built from package registries"
+        return {"source": "build", "network": "closed", "reason": reason}
+    return {"source": "release", "network": "open", "reason": "official releases can be had: they are used"}
