@@ -86,10 +86,11 @@ def members_of(answer: str) -> list[dict[str, Any]]:
     ]
 
 
-def service_of(answer: str) -> tuple[bool, float]:
-    """Read ``systemctl show``: whether the unit is active, and when its process started, in seconds after boot."""
+def service_of(answer: str) -> tuple[bool, bool, float]:
+    """Read ``systemctl show``: is the unit active, is it enabled, when did its process start (seconds after boot)."""
     values = dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
-    return values.get("ActiveState") == "active", int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    started = int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    return values.get("ActiveState") == "active", values.get("UnitFileState") == "enabled", started
 
 
 def changed_since(paths: Sequence[Path], moment: float) -> bool:
@@ -104,11 +105,12 @@ def probe(member: Member, run: Run) -> dict[str, Any]:
     ``active`` is whether systemd runs it, ``healthy`` whether it could read the list of members through a quorum; a
     learner, which may not read the list, is healthy when it has a leader.
     """
-    properties = "--property=ActiveState,ExecMainStartTimestampMonotonic"
-    active, started = service_of(run(["systemctl", "show", properties, member.unit])[1])
+    properties = "--property=ActiveState,UnitFileState,ExecMainStartTimestampMonotonic"
+    active, enabled, started = service_of(run(["systemctl", "show", properties, member.unit])[1])
     found: dict[str, Any] = {
         "data": has_data(member.data_directory),
         "active": active,
+        "enabled": enabled,
         "outdated": active and changed_since(member.configuration, started),
         "healthy": False,
         "cluster_id": "",

@@ -79,6 +79,10 @@ active:
   description: Whether systemd runs the member.
   returned: success
   type: bool
+enabled:
+  description: Whether it starts with the host.
+  returned: success
+  type: bool
 outdated:
   description: Whether one of O(configuration) is newer than the running process.
   returned: success
