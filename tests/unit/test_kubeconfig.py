@@ -1,0 +1,371 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A kubeconfig gets a context and loses it again; nobody else notices."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import Kubeconfig, KubeconfigError, data
+from modules import run_module
+
+FIXTURES = Path(__file__).parent / "fixtures/kubeconfig"
+SOMEBODYS = (FIXTURES / "somebodys.yaml").read_text(encoding="utf-8")
+# Anchors get names of PyYAML's.
+UNTOUCHED = SOMEBODYS.replace("&team", "&id001").replace("*team", "*id001")
+MARK = {"name": "cicd.sandbox", "extension": {"managed-by": "dev"}}
+
+PEM = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"
+TOKEN = "a-very-secret-token"
+DEV: dict[str, Any] = {
+    "cluster": {"name": "dev", "server": "https://198.18.0.2:6443", "certificate_authority_data": PEM},
+    "user": {"name": "dev-admin", "token": TOKEN},
+    "context": {"name": "dev-admin@dev"},
+    "managed_by": "dev",
+}
+ABSENT: dict[str, Any] = {"state": "absent", "context": {"name": "dev-admin@dev"}, "managed_by": "dev"}
+
+
+class Module:
+    """The module on one file."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self._capsys = capsys
+
+    def __call__(self, arguments: dict[str, Any], *, check: bool = False, **changes: Any) -> dict[str, Any]:
+        return run_module("kubeconfig", {"path": str(self.path)} | arguments | changes, self._capsys, check=check)
+
+    def read(self) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load(self.path.read_text(encoding="utf-8"))
+        return content
+
+    def named(self, kind: str, name: str) -> dict[str, Any]:
+        (found,) = [entry[kind] for entry in self.read()[f"{kind}s"] if entry["name"] == name]
+        return dict(found)
+
+
+@pytest.fixture
+def module(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Module:
+    """A home without a .kube."""
+    return Module(tmp_path / "home/.kube/config", capsys)
+
+
+@pytest.fixture
+def theirs(module: Module) -> Module:
+    """A home with somebody's kubeconfig."""
+    module.path.parent.mkdir(parents=True)
+    module.path.write_text(SOMEBODYS, encoding="utf-8")
+    return module
+
+
+class TestNewFile:
+    def test_is_made_for_its_user_alone(self, module: Module) -> None:
+        result = module(DEV)
+        assert result["changed"]
+        assert result["entries"] == dict.fromkeys(("cluster", "user", "context"), "created")
+        assert result["current_context"] == "dev-admin@dev"
+        assert stat.S_IMODE(module.path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(module.path.parent.stat().st_mode) == 0o700
+        assert module.named("cluster", "dev") == {
+            "server": "https://198.18.0.2:6443",
+            "certificate-authority-data": base64.b64encode(PEM.encode()).decode(),
+            "extensions": [MARK],
+        }
+        assert module.named("user", "dev-admin") == {"token": TOKEN, "extensions": [MARK]}
+
+    def test_second_run_changes_nothing(self, module: Module) -> None:
+        module(DEV)
+        before = module.path.stat()
+        assert not module(DEV)["changed"]
+        assert module.path.stat() == before
+
+    def test_check_mode_writes_nothing(self, module: Module) -> None:
+        result = module(DEV, check=True)
+        assert result["changed"]
+        assert result["diff"]["before"] == ""
+        assert not module.path.parent.parent.exists()
+
+    def test_goes_again_with_its_directory(self, module: Module) -> None:
+        module(DEV)
+        result = module(ABSENT)
+        assert result["entries"] == dict.fromkeys(("cluster", "user", "context"), "removed")
+        assert not module.path.parent.exists()
+        assert not module(ABSENT)["changed"]
+
+    def test_stays_while_somebody_uses_it(self, module: Module) -> None:
+        module(DEV)
+        other = {"cluster": {"name": "b", "server": "https://b"}, "user": {"name": "b", "token": "t0ken"}}
+        module(other | {"context": {"name": "b"}, "managed_by": "b"})
+        module(ABSENT)
+        assert [context["name"] for context in module.read()["contexts"]] == ["b"]
+        module({"state": "absent", "context": {"name": "b"}, "managed_by": "b"})
+        assert not module.path.parent.exists()
+
+    def test_stays_with_what_somebody_added(self, module: Module) -> None:
+        module(DEV)
+        content = module.read()
+        content["users"].append({"name": "bob", "user": {"token": "his"}})
+        module.path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        module(ABSENT)
+        assert module.read()["users"] == [{"name": "bob", "user": {"token": "his"}}]
+        assert "cicd.sandbox" not in module.path.read_text(encoding="utf-8")
+
+    def test_an_empty_one_stays(self, module: Module) -> None:
+        module.path.parent.mkdir(parents=True)
+        module.path.touch(mode=0o640)
+        module(DEV)
+        module(ABSENT)
+        frame = {"apiVersion": "v1", "kind": "Config", "current-context": ""}
+        assert module.read() == frame | {"clusters": [], "users": [], "contexts": []}
+        assert stat.S_IMODE(module.path.stat().st_mode) == 0o640
+
+
+class TestSomebodysFile:
+    def test_keeps_everything_of_others(self, theirs: Module) -> None:
+        theirs(DEV)
+        written = theirs.path.read_text(encoding="utf-8")
+        ours = [line for line in written.splitlines() if line not in UNTOUCHED.splitlines()]
+        assert [line for line in UNTOUCHED.splitlines() if line not in written.splitlines()] == []
+        assert all(line.startswith((" ", "-")) for line in ours)
+        assert theirs.read()["current-context"] == "work"
+
+    def test_is_theirs_again_when_ours_is_gone(self, theirs: Module) -> None:
+        theirs(DEV)
+        theirs(ABSENT)
+        assert theirs.path.read_text(encoding="utf-8") == UNTOUCHED
+
+    def test_current_context_goes_back(self, theirs: Module) -> None:
+        assert theirs(DEV, set_current="always")["current_context"] == "dev-admin@dev"
+        assert not theirs(DEV, set_current="always")["changed"]
+        assert theirs(ABSENT)["current_context"] == "work"
+        assert theirs.path.read_text(encoding="utf-8") == UNTOUCHED
+
+    def test_current_context_is_unset_when_the_one_before_is_gone(self, theirs: Module) -> None:
+        theirs(DEV, set_current="always")
+        theirs({"state": "absent", "context": {"name": "work"}, "force": True})
+        assert theirs(ABSENT)["current_context"] == ""
+
+    @pytest.mark.parametrize(("set_current", "expected"), [("if_unset", "dev-admin@dev"), ("never", "")])
+    def test_set_current_where_none_is(self, module: Module, set_current: str, expected: str) -> None:
+        assert module(DEV, set_current=set_current)["current_context"] == expected
+
+    def test_link_is_followed(self, theirs: Module) -> None:
+        target = theirs.path.with_name("real")
+        theirs.path.rename(target)
+        theirs.path.symlink_to("real")
+        theirs(DEV)
+        assert theirs.path.is_symlink()
+        assert "dev-admin" in target.read_text(encoding="utf-8")
+
+    def test_backup(self, theirs: Module) -> None:
+        backup = theirs(DEV, backup=True)["backup_file"]
+        assert Path(backup).read_text(encoding="utf-8") == SOMEBODYS
+        assert "backup_file" not in theirs(DEV, backup=True)
+
+    def test_diff_shows_no_secret(self, theirs: Module) -> None:
+        result = theirs(DEV, check=True)
+        assert theirs.path.read_text(encoding="utf-8") == SOMEBODYS
+        diff = result["diff"]["before"] + result["diff"]["after"]
+        assert [secret for secret in ("hunter2", "s3cr3t", "0123456789e12", TOKEN, "LS0t") if secret in diff] == []
+        assert 'server: "https://<hidden>@work.example.org:6443"' in result["diff"]["before"]
+        assert "name: dev-admin@dev" in result["diff"]["after"]
+
+    def test_diff_shows_that_a_secret_changed(self, theirs: Module) -> None:
+        theirs(DEV)
+        diff = theirs(DEV, user={"name": "dev-admin", "token": "another-token"}, check=True)["diff"]
+        assert 'token: "<hidden>"' in diff["before"]
+        assert 'token: "<hidden, changed>"' in diff["after"]
+
+
+class TestOwnEntries:
+    def test_are_exactly_what_is_asked_for(self, module: Module) -> None:
+        module(DEV)
+        result = module(DEV, cluster={"name": "dev", "server": "https://other:6443", "tls_server_name": "cp-1"})
+        assert result["entries"] == {"cluster": "updated", "user": "unchanged", "context": "unchanged"}
+        assert module.named("cluster", "dev") == {
+            "server": "https://other:6443",
+            "tls-server-name": "cp-1",
+            "extensions": [MARK],
+        }
+
+    def test_keep_what_their_user_added(self, module: Module) -> None:
+        module(DEV)
+        content = module.read()
+        content["contexts"][0]["context"]["namespace"] = "apps"
+        content["clusters"][0]["cluster"]["proxy-url"] = "http://proxy"
+        module.path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        assert not module(DEV)["changed"]
+        module(DEV, cluster={"name": "dev", "server": "https://other"})
+        assert module.named("cluster", "dev")["proxy-url"] == "http://proxy"
+        assert module.named("context", "dev-admin@dev")["namespace"] == "apps"
+
+    def test_cluster_and_user_stay_while_another_context_needs_them(self, module: Module) -> None:
+        module(DEV)
+        viewer = {"user": {"name": "viewer", "token": "view"}, "context": {"name": "viewer@dev", "namespace": "apps"}}
+        result = module({"cluster": {"name": "dev"}, "managed_by": "dev", **viewer})
+        assert result["entries"]["cluster"] == "unchanged"
+        assert module(ABSENT)["entries"] == {
+            "context": "removed",
+            "cluster": "kept: context 'viewer@dev' refers to it",
+            "user": "removed",
+        }
+
+
+class TestForeignEntries:
+    @pytest.fixture
+    def foreign(self, theirs: Module) -> dict[str, Any]:
+        """Arguments that clash with somebody's cluster."""
+        return DEV | {"cluster": {"name": "work", "server": "https://198.18.0.2:6443"}}
+
+    def test_are_not_overwritten(self, theirs: Module, foreign: dict[str, Any]) -> None:
+        result = theirs(foreign)
+        assert result["msg"].startswith("cluster 'work' was made by somebody else and leads elsewhere; nothing was")
+        assert theirs.path.read_text(encoding="utf-8") == SOMEBODYS
+
+    def test_are_taken_over_by_force(self, theirs: Module, foreign: dict[str, Any]) -> None:
+        assert theirs(foreign, force=True)["entries"]["cluster"] == "updated"
+
+    def test_of_another_sandbox_are_not_overwritten(self, module: Module) -> None:
+        module(DEV)
+        result = module(DEV, managed_by="prod")
+        assert "is managed by 'dev'" in result["msg"]
+
+    def test_that_lead_to_the_same_place_are_taken_over(self, module: Module) -> None:
+        module(DEV)
+        content = module.read()
+        for kind in ("cluster", "user", "context"):
+            del content[f"{kind}s"][0][kind]["extensions"]
+        module.path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        assert module(ABSENT)["entries"]["context"] == "kept: made by somebody else"
+        assert module(DEV)["entries"]["cluster"] == "updated"
+        assert module.named("cluster", "dev")["extensions"] == [MARK]
+
+
+class TestSource:
+    SOURCE: ClassVar[dict[str, Any]] = {
+        "source": str(FIXTURES / "admin.conf"),
+        "cluster": {"name": "dev", "server": "https://198.18.0.2:6443"},
+        "user": {"name": "dev-admin"},
+        "context": {"name": "dev-admin@dev"},
+        "managed_by": "dev",
+    }
+
+    def test_is_renamed(self, module: Module) -> None:
+        module(self.SOURCE)
+        assert module.named("context", "dev-admin@dev") == {"cluster": "dev", "user": "dev-admin", "extensions": [MARK]}
+        assert module.named("cluster", "dev")["server"] == "https://198.18.0.2:6443"
+        assert module.named("user", "dev-admin")["client-key-data"] == "LS0tLS1CRUdJTiBLRVktLS0tLQprZXkK"
+        assert not module(self.SOURCE)["changed"]
+
+    def test_keeps_its_names(self, module: Module) -> None:
+        module({"content": (FIXTURES / "admin.conf").read_text(encoding="utf-8")})
+        assert module.read()["current-context"] == "kubernetes-admin@kubernetes"
+
+    def test_files_are_embedded(self, module: Module, tmp_path: Path) -> None:
+        text = (FIXTURES / "admin.conf").read_text(encoding="utf-8")
+        source = tmp_path / "source"
+        embedded = "certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNhCg=="
+        source.write_text(text.replace(embedded, "certificate-authority: ca.crt"), encoding="utf-8")
+        failed = module(self.SOURCE, source=str(source))
+        assert f"cluster certificate-authority: {tmp_path}/ca.crt: No such file" in failed["msg"]
+        (tmp_path / "ca.crt").write_text(PEM, encoding="utf-8")
+        module(self.SOURCE, source=str(source))
+        written = module.named("cluster", "dev")
+        assert base64.b64decode(written["certificate-authority-data"]).decode() == PEM
+        assert "certificate-authority" not in written
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"source": "/nowhere"}, "source: /nowhere: no such file"),
+            ({"source_context": "x"}, "has no context 'x'; its contexts: kubernetes-admin@kubernetes"),
+            ({"content": "a: b"}, "parameters are mutually exclusive: source|content"),
+        ],
+    )
+    def test_what_is_wrong_with_it_is_said(self, module: Module, changes: dict[str, Any], words: str) -> None:
+        assert words in module(self.SOURCE | changes)["msg"]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ("a: [", "line 1, column 5: is not valid YAML"),
+            ("a: b\n", "is not a kubeconfig, nothing was changed: it has none of the keys"),
+            ("- a\n", "its top level is not a mapping"),
+            ("just words\n", "its top level is not a mapping"),
+            ("apiVersion: v1\nkind: Pod\n", "its kind is not Config"),
+            ("apiVersion: v1\nclusters: {a: b}\n", "line 2: clusters is not a list"),
+            ("kind: Config\nusers:\n- user: {}\n", "line 3: users[0] has no name"),
+            ("kind: Config\n---\nkind: Config\n", "it holds 2 YAML documents"),
+        ],
+    )
+    def test_other_files_are_left_alone(self, theirs: Module, content: str, words: str) -> None:
+        theirs.path.write_text(content, encoding="utf-8")
+        for arguments in (DEV, ABSENT):
+            result = theirs(arguments)
+            assert str(theirs.path) in result["msg"]
+            assert words in result["msg"]
+        assert theirs.path.read_text(encoding="utf-8") == content
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"cluster": None}, "missing: cluster.name"),
+            ({"context": {}, "user": {}}, "missing: user.name, context.name"),
+            ({"cluster": {"name": "dev"}}, "cluster 'dev' is not in the file"),
+            ({"cluster": {"name": "dev", "tls_server_name": "x"}}, "missing: cluster.server"),
+            (
+                {"cluster": {"name": "d", "server": "s", "certificate_authority_data": "%%"}},
+                "cluster.certificate_authority_data: is neither PEM",
+            ),
+            ({"user": {"name": "a", "client_key_data": PEM}}, "are only of use together"),
+            ({"state": "absent", "context": None}, "missing: context.name"),
+            ({"state": "absent", "content": "x"}, "of use with state=present only"),
+        ],
+    )
+    def test_arguments_are_named(self, module: Module, changes: dict[str, Any], words: str) -> None:
+        assert words in module(DEV | changes)["msg"]
+        assert not module.path.exists()
+
+    def test_a_lock_is_named(self, theirs: Module) -> None:
+        lock = theirs.path.with_name("config.lock")
+        lock.touch()
+        result = theirs(DEV, lock_timeout=0.1)
+        assert f"the lock {lock}, 0 s old, was still held after 0.1 s; nothing was changed" in result["msg"]
+        assert theirs.path.read_text(encoding="utf-8") == SOMEBODYS
+        lock.unlink()
+        assert theirs(DEV)["changed"]
+        assert not lock.exists()
+
+
+def test_duplicates_of_ours_become_one() -> None:
+    config = Kubeconfig.parse("users:\n- {name: a, user: {token: x}}\n- {name: a, user: {token: y}}\n", "file")
+    assert config.names("user") == ["a", "a"]
+    config._replace("user", "a", config.find("user", "a"))
+    assert config.names("user") == ["a"]
+
+
+def test_data_of_something_else_is_refused() -> None:
+    with pytest.raises(KubeconfigError, match=r"^cluster\.ca: is base64, but not of PEM$"):
+        data("aGVsbG8=", "cluster.ca")
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+def test_kubectl_reads_it_and_keeps_the_marks(module: Module) -> None:
+    module(DEV)
+    kubectl = ["kubectl", f"--kubeconfig={module.path}", "config"]
+    shown = subprocess.run([*kubectl, "get-contexts", "-o", "name"], capture_output=True, text=True, check=True)
+    assert shown.stdout == "dev-admin@dev\n"
+    subprocess.run([*kubectl, "set-context", "--current", "--namespace=apps"], capture_output=True, check=True)
+    assert not module(DEV)["changed"]
+    module(ABSENT)
+    assert not module.path.exists()

@@ -1,0 +1,122 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file of a kubeconfig: locks, links, owners, half-written files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils import _kubeconfig_file
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import KubeconfigError
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig_file import KubeconfigFile
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> KubeconfigFile:
+    return KubeconfigFile(str(tmp_path / "config"))
+
+
+def test_lock_is_that_of_kubectl(file: KubeconfigFile) -> None:
+    lock = file.path.with_name("config.lock")
+    with file.locked(0):
+        assert stat.S_IMODE(lock.stat().st_mode) == 0
+    assert not lock.exists()
+
+
+def test_lock_is_given_back_after_an_error(file: KubeconfigFile) -> None:
+    with pytest.raises(RuntimeError), file.locked(0):
+        raise RuntimeError
+    assert not file.path.with_name("config.lock").exists()
+
+
+def test_link_and_target_are_both_locked(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("real")
+    file = KubeconfigFile(str(tmp_path / "link"))
+    (tmp_path / "real.lock").touch()
+    with pytest.raises(KubeconfigError, match=r"real\.lock"), file.locked(0):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real.lock"]
+
+
+def test_waits_for_the_lock(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = file.path.with_name("config.lock")
+    lock.touch()
+    monkeypatch.setattr(_kubeconfig_file.time, "sleep", lambda _seconds: lock.unlink())
+    with file.locked(60):
+        assert lock.exists()
+
+
+def test_link_in_a_circle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(KubeconfigError, match="too many symbolic links"):
+        KubeconfigFile(str(tmp_path / "a"))
+
+
+def test_missing_says_what_is_to_be_made(tmp_path: Path) -> None:
+    assert KubeconfigFile(str(tmp_path / "a/config")).missing() == "directory"
+    assert KubeconfigFile(str(tmp_path / "config")).missing() == "file"
+    (tmp_path / "config").touch()
+    assert KubeconfigFile(str(tmp_path / "config")).missing() == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owner_and_mode_stay(file: KubeconfigFile) -> None:
+    file.path.touch(mode=0o640)
+    os.chown(file.path, 1234, 2345)
+    file.write("new")
+    after = file.path.stat()
+    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (1234, 2345, 0o640)
+
+
+def test_owner_that_cannot_stay_is_named(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.path.write_text("old", encoding="utf-8")
+
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError
+
+    own = os.stat_result
+    monkeypatch.setattr(_kubeconfig_file.os, "fchown", refuse)
+    monkeypatch.setattr(_kubeconfig_file.os, "fstat", lambda _descriptor: own([0o600, 0, 0, 1, 77, 77, 0, 0, 0, 0]))
+    with pytest.raises(KubeconfigError, match="which can't be kept as uid 77; nothing was changed"):
+        file.write("new")
+    assert [path.name for path in file.path.parent.iterdir()] == ["config"]
+    assert file.read() == "old"
+
+
+def test_a_failing_write_leaves_the_old_file(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.path.write_text("old", encoding="utf-8")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_kubeconfig_file.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        file.write("new")
+    assert [path.name for path in file.path.parent.iterdir()] == ["config"]
+    assert file.read() == "old"
+
+
+def test_what_is_not_text_is_refused(file: KubeconfigFile) -> None:
+    file.path.write_bytes(b"a: b\nc: \xff\n")
+    with pytest.raises(KubeconfigError, match="line 2: is not UTF-8"):
+        file.read()
+
+
+def test_a_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KubeconfigError, match="Is a directory"):
+        KubeconfigFile(str(tmp_path)).read()
+
+
+def test_directory_goes_only_when_empty(tmp_path: Path) -> None:
+    file = KubeconfigFile(str(tmp_path / ".kube/config"))
+    file.path.parent.mkdir()
+    (file.path.parent / "cache").touch()
+    file.delete_directory()
+    assert file.path.parent.is_dir()
+    (file.path.parent / "cache").unlink()
+    file.delete_directory()
+    assert not file.path.parent.exists()
