@@ -52,7 +52,7 @@ molecule: venv ## Roles on real machines, ending with the whole site
 	@scripts/stages.sh $(SCENARIOS:%=molecule-%)
 
 e2e: venv ## Browser and API tests against the standing sandbox
-	SANDBOX_INVENTORY=$(INVENTORY) pytest tests/e2e $(ARGS)
+	scripts/e2e.sh $(INVENTORY) $(ARGS)
 
 .PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 lint-ansible:

@@ -115,6 +115,8 @@ def plugins() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(("kind", "names"), plugins().items(), ids=plugins())
 def test_plugins_are_documented(kind: str, names: list[str]) -> None:
+    if kind == "action":  # Its documentation stands in the module of its name.
+        kind = "module"
     command = ["ansible-doc", "--json", "-t", kind, *(f"cicd.sandbox.{name}" for name in names)]
     shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert shown.returncode == 0, shown.stderr

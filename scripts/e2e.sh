@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Runs the end-to-end tests against the standing sandbox of an inventory.
+# Usage: e2e.sh INVENTORY [pytest's arguments]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+inventory=$1
+shift
+[ -x /usr/bin/chromium ] || {
+  echo "The browser tests need Chromium: apt-get install chromium" >&2
+  exit 1
+}
+
+# Name and port as the inventory says, or as role sandbox has them.
+read -r name port < <(ansible-inventory -i "$inventory" --host localhost | python3 -c '
+import json, sys
+facts = json.load(sys.stdin)
+print(facts.get("sandbox_name", "dev"), facts.get("sandbox_door_port", 8080))')
+state=$HOME/.local/state/cicd-sandbox/$name
+[ -e "$state/kubeconfig" ] || {
+  echo "No sandbox '$name' stands ($state/kubeconfig is missing): make up INVENTORY=$inventory" >&2
+  exit 1
+}
+
+export SANDBOX_INVENTORY=$inventory SANDBOX_STATE_DIRECTORY=$state SANDBOX_DOOR_PORT=$port
+exec pytest tests/e2e "$@"
