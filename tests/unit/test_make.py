@@ -1,0 +1,143 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scripts behind make: what they say when something is missing or fails."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from checkout import REPOSITORY
+
+Programs = Callable[..., Path]
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    """Give a maker of a directory that is a whole PATH: a few real programs, and the ones a test scripts."""
+
+    def make(**scripts: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name in ("bash", "cat", "date", "dirname", "make", "sed"):
+            (folder / name).symlink_to(str(shutil.which(name)))
+        for name, script in scripts.items():
+            program = folder / name.replace("_", "-")
+            program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+            program.chmod(0o755)
+        return folder
+
+    return make
+
+
+def script(name: str, *arguments: str, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(REPOSITORY / "scripts" / name), *arguments],
+        env={"PATH": str(path), "HOME": "/nonexistent", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+USER = "case $1 in -u) echo 1000 ;; *) echo jo ;; esac"
+PLAYBOOK = 'echo "played: $*"'
+
+
+def test_root_plays_without_sudo(programs: Programs) -> None:
+    done = script("playbook.sh", "site.yml", "-i", "inventory", path=programs(id="echo 0", ansible_playbook=PLAYBOOK))
+    assert (done.returncode, done.stdout) == (0, "played: site.yml -i inventory\n")
+
+
+def test_user_whose_sudo_asks_nothing_plays(programs: Programs) -> None:
+    done = script("playbook.sh", "site.yml", path=programs(id=USER, sudo="exit 0", ansible_playbook=PLAYBOOK))
+    assert (done.returncode, done.stdout) == (0, "played: site.yml\n")
+
+
+def test_missing_sudo_is_said(programs: Programs) -> None:
+    done = script("playbook.sh", "site.yml", path=programs(id=USER, ansible_playbook=PLAYBOOK))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "install sudo and let jo use it" in done.stderr
+
+
+def test_password_without_a_terminal_is_said(programs: Programs) -> None:
+    done = script("playbook.sh", "site.yml", path=programs(id=USER, sudo="exit 1", ansible_playbook=PLAYBOOK))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "ANSIBLE_BECOME_PASSWORD_FILE" in done.stderr
+
+
+def test_password_file_is_enough(programs: Programs) -> None:
+    path = programs(id=USER, sudo="exit 1", ansible_playbook=PLAYBOOK)
+    done = script("playbook.sh", "site.yml", path=path, ANSIBLE_BECOME_PASSWORD_FILE="/secret")
+    assert done.returncode == 0
+
+
+FAILING_LINT = 'test "$2" != lint'
+
+
+def test_stages_stop_at_the_first_that_fails(programs: Programs) -> None:
+    done = script("stages.sh", "unit", "lint", "molecule", path=programs(fake_make=FAILING_LINT), MAKE="fake-make")
+    assert done.returncode == 1
+    verdicts = [line.split()[:2] for line in done.stdout.split("\n\n")[-1].splitlines()]
+    assert verdicts == [["unit", "passed"], ["lint", "FAILED"], ["molecule", "not"]]
+
+
+def test_stages_keep_going_and_fail_in_the_end(programs: Programs) -> None:
+    path = programs(fake_make=FAILING_LINT)
+    done = script("stages.sh", "--keep-going", "lint", "unit", path=path, MAKE="fake-make")
+    assert done.returncode == 1
+    verdicts = [line.split()[:2] for line in done.stdout.split("\n\n")[-1].splitlines()]
+    assert verdicts == [["lint", "FAILED"], ["unit", "passed"]]
+
+
+def test_stages_that_pass_pass(programs: Programs) -> None:
+    assert script("stages.sh", "lint", path=programs(fake_make="exit 0"), MAKE="fake-make").returncode == 0
+
+
+@pytest.fixture
+def small_checkout(tmp_path: Path) -> Path:
+    """Make a checkout with nothing but what the virtual environment is made of, without requirements."""
+    checkout = tmp_path / "checkout"
+    (checkout / "scripts").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "scripts/venv.sh", checkout / "scripts")
+    for name in ("requirements.txt", "requirements-node.txt", "constraints.txt"):
+        (checkout / name).touch()
+    return checkout
+
+
+def make_venv(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [checkout / "scripts/venv.sh"],
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_environment_is_made_once_and_again_when_requirements_change(small_checkout: Path) -> None:
+    first = make_venv(small_checkout, PYTHON=shutil.which("python3") or "")
+    assert first.returncode == 0, first.stderr
+    assert "making .venv" in first.stdout
+    assert (small_checkout / ".collections/ansible_collections/cicd/sandbox/scripts/venv.sh").is_file()
+
+    assert make_venv(small_checkout).stdout == ""
+
+    (small_checkout / "constraints.txt").write_text("# changed\n", encoding="utf-8")
+    assert "installing" in make_venv(small_checkout).stdout
+
+
+def test_python_that_is_too_old_is_said(small_checkout: Path, tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    old.chmod(0o755)
+    refused = make_venv(small_checkout, PYTHON=str(old))
+    assert refused.returncode == 1
+    assert "no Python 3.11, 3.12 or 3.13 found" in refused.stderr
+    assert not (small_checkout / ".venv").exists()
