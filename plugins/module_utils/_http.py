@@ -161,8 +161,8 @@ def _talk(connection: socket.socket, request: Request, parts: urllib.parse.Split
     given = {key.lower() for key in request.headers}
     headers = {key: value for key, value in headers.items() if key.lower() not in given} | dict(request.headers)
     http_connection.request(request.method, target, body=request.body, headers=headers)
-    response = http_connection.getresponse()
-    body = response.read(BODY_LIMIT + 1)
+    with http_connection.getresponse() as response:
+        body = response.read(BODY_LIMIT + 1)
     answered: dict[str, str] = {}
     for key, value in response.getheaders():
         name = key.lower()
