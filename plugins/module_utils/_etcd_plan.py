@@ -107,8 +107,8 @@ def _with_quorum(
     if known and cluster != known:
         return Plan(
             "refuse",
-            f"the members belong to the cluster {cluster}, but this sandbox's is {known}. If it was restored by hand, "
-            "put the new id into the marker file.",
+            f"the members belong to the cluster {cluster}, but this sandbox's is {known}. If a restore "
+            "was interrupted, run it again; if the cluster was restored by hand, put its id into the marker file.",
         )
     waiting = tuple(member.name for member in found if member.data and not member.healthy)
     if waiting:
