@@ -22,6 +22,7 @@ try:
     from kubernetes import client, config
     from kubernetes.dynamic import DynamicClient
     from kubernetes.dynamic.exceptions import DynamicApiError
+    from yaml import YAMLError
 except ImportError:
     KUBERNETES_IMPORT_ERROR = traceback.format_exc()
 
@@ -110,10 +111,10 @@ class KubernetesApi:
         items = self.get(path, query).get("items") or []
         return [{"kind": target.kind, "apiVersion": target.api_version, **item} for item in items]
 
-    def warnings(self, namespace: str, query: str = "type=Warning") -> list[Object]:
-        """Return a namespace's warning events, or those of another field selector, the oldest first."""
-        events = self.get(f"/api/v1/namespaces/{namespace}/events", [("fieldSelector", query)]).get("items") or []
-        return sorted(events, key=last_seen)
+    def warnings(self, namespace: str) -> list[Object]:
+        """Return a namespace's warning events, the oldest first."""
+        events = self.get(f"/api/v1/namespaces/{namespace}/events", [("fieldSelector", "type=Warning")]).get("items")
+        return sorted(events or [], key=last_seen)
 
     def log(self, namespace: str, pod: str, container: str, lines: int, *, previous: bool = False) -> list[str]:
         """Return a container's last log lines, or those of the one that ran before it."""
@@ -198,9 +199,9 @@ class KubernetesApi:
                 client_configuration=settings,
                 persist_config=False,
             )
-        except (config.ConfigException, OSError, ValueError) as exc:
+        except (config.ConfigException, OSError, ValueError, YAMLError) as exc:
             where = self._kubeconfig or "the default one"
-            raise KubernetesError(f"kubeconfig {where}: {exc}", final=True) from None
+            raise KubernetesError(f"kubeconfig {where}: {' '.join(str(exc).split())}", final=True) from None
         # Whoever waits asks again; the library would, too, and say less of why.
         settings.retries = False
         return connect(client.ApiClient(configuration=settings), discoverer=_NoDiscovery)

@@ -110,17 +110,22 @@ def _ended(terminated: Object) -> str:
     return f"ended with exit code {terminated.get('exitCode')}{signal}{why(terminated)}"
 
 
-def _pod(obj: Object) -> str | None:
-    status = obj.get("status") or {}
-    ready = condition_of(obj, "Ready")
+def pod_problem(pod: Object) -> str | None:
+    """Return why a pod is neither ready nor ran to its end, without what :func:`container_problems` says."""
+    status = pod.get("status") or {}
+    ready = condition_of(pod, "Ready")
     if status.get("phase") == "Succeeded" or (ready and ready.get("status") == "True"):
         return None
-    scheduled = condition_of(obj, "PodScheduled")
+    scheduled = condition_of(pod, "PodScheduled")
     if scheduled and scheduled.get("status") == "False":
         return f"is not scheduled{why(scheduled)}"
     # A pod that was evicted, or refused by its node, says so itself.
-    words = [why(status).removeprefix(": "), *container_problems(obj)]
-    return f"is {status.get('phase', 'unknown')}, not ready" + "".join(f"; {word}" for word in words if word)
+    return f"is {status.get('phase', 'unknown')}, not ready{why(status)}"
+
+
+def _pod(pod: Object) -> str | None:
+    problem = pod_problem(pod)
+    return problem and "; ".join([problem, *container_problems(pod)])
 
 
 def _counts(obj: Object, *keys: str) -> list[int]:

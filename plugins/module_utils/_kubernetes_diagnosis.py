@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import (
     KubernetesError,
     Object,
-    Query,
     Target,
     last_seen,
 )
@@ -18,6 +17,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_condition
     condition_of,
     container_problems,
     name_of,
+    pod_problem,
     ready_problem,
     why,
 )
@@ -34,14 +34,11 @@ class Api(Protocol):
     def objects(self, target: Target) -> list[Object]:
         """Return the objects of a target."""
 
-    def warnings(self, namespace: str, query: str = ...) -> list[Object]:
+    def warnings(self, namespace: str) -> list[Object]:
         """Return a namespace's warning events, the oldest first."""
 
     def log(self, namespace: str, pod: str, container: str, lines: int, *, previous: bool = ...) -> list[str]:
         """Return a container's last log lines."""
-
-    def get(self, path: str, query: Query = ...) -> Object:
-        """Return the object at a path."""
 
 
 def diagnose(api: Api, targets: Sequence[Target]) -> list[str]:
@@ -65,8 +62,8 @@ def diagnose_object(api: Api, obj: Object) -> list[str]:
 
 
 def _object_lines(api: Api, obj: Object) -> Iterator[str]:
-    yield f"{name_of(obj)}: {ready_problem(obj) or 'ready'}"
     kind, meta = obj.get("kind"), obj.get("metadata") or {}
+    yield f"{name_of(obj)}: {(pod_problem(obj) if kind == 'Pod' else ready_problem(obj)) or 'ready'}"
     if kind == "Node":
         yield from _node_lines(obj)
     # Events about objects without a namespace stand in `default`.
@@ -85,7 +82,7 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
         yield f"no pod matches {selector}"
     for pod in pods[:_PODS]:
         node = (pod.get("spec") or {}).get("nodeName") or "no node"
-        yield f"{name_of(pod)} on {node}: {ready_problem(pod) or 'ready'}"
+        yield f"{name_of(pod)} on {node}: {pod_problem(pod) or 'ready'}"
         yield from _pod_lines(api, pod, events)
     if len(pods) > _PODS:
         yield f"… and {len(pods) - _PODS} more pods"
