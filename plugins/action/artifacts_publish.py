@@ -19,10 +19,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue i
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish import (
     Server,
+    cached_plans,
+    compare,
     link_tools,
     push_images,
-    stale_files,
-    stale_images,
     sums_text,
 )
 
@@ -40,6 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             {
                 "catalogue": {"type": "dict", "required": True, "options": CATALOGUE_SPEC},
                 "names": {"type": "list", "elements": "str", "required": True},
+                "look_at": {"type": "list", "elements": "str", "default": []},
                 "store_url": {"type": "str", "required": True},
                 "store_directory": {"type": "path", "required": True},
                 "registry": {"type": "str", "required": True},
@@ -56,32 +57,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _publish(self, arguments: dict[str, Any]) -> dict[str, Any]:
         catalogue = open_catalogue(arguments["catalogue"])
-        plans = catalogue.plans(arguments["names"])
-        images = [image for plan in plans for image in plan.images]
+        wanted = catalogue.plans(arguments["names"])
+        known = [*wanted, *cached_plans(catalogue, set(arguments["look_at"]) - set(arguments["names"]))]
         finding: dict[str, Any] = {
-            "paths": {plan.name: str(plan.entry.directory) for plan in plans if plan.entry},
-            "references": {
-                image.reference.repository.rpartition("/")[2]: str(image.reference) for image in images if image.own
-            },
+            "paths": {plan.name: str(plan.entry.directory) for plan in known if plan.entry},
+            "tags": {plan.name: image.reference.tag for plan in known for image in plan.images if image.own},
         }
-        if any(not entry.present() for plan in plans for entry in plan.entries):
+        if any(not entry.present() for plan in wanted for entry in plan.entries):
             if not self._task.check_mode:
                 raise ArtifactError("publishing comes after waiting: some components are not in the cache")
-            return {**finding, "changed": True, "files": [], "images": [], "tools": []}
+            return {**finding, "changed": True, "files": [], "images": [], "tools": [], "current": []}
         ca = Path(arguments["ca_path"])
         store = Server(arguments["store_url"], ca)
         password = Path(arguments["registry_password_file"]).read_text().strip()
         registry = Server(f"https://{arguments['registry']}", ca, arguments["registry_user"], password)
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            files = pool.submit(stale_files, store, plans)
-            pushes = pool.submit(stale_images, registry, images)
-            stale, missing = files.result(), pushes.result()
-        tools = link_tools(plans, Path(arguments["tools_directory"]), dry_run=self._task.check_mode)
+        difference = compare(store, registry, known)
+        stale = [plan for plan in difference.files if plan in wanted]
+        missing = [image for plan in wanted for image in plan.images if image in difference.images]
+        tools = link_tools(wanted, Path(arguments["tools_directory"]), dry_run=self._task.check_mode)
         finding |= {
             "files": [plan.name for plan in stale],
             "images": [image.reference.mirrored for image in missing],
             "tools": tools,
             "changed": bool(stale or missing or tools),
+            "current": sorted({plan.name for plan in wanted} | difference.current(known)),
         }
         if not self._task.check_mode:
             with ThreadPoolExecutor(max_workers=1) as pool:

@@ -24,7 +24,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     format_sums,
     parse_sums,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import ComponentPlan, ImagePlan
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue, ComponentPlan, ImagePlan
 from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import layout_digest
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -131,6 +131,43 @@ def stale_images(registry: Server, images: Sequence[ImagePlan]) -> list[ImagePla
         if status == 404 or headers.get("docker-content-digest") != layout_digest(image.entry.directory):
             stale.append(image)
     return stale
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What store and registry lack of the cache."""
+
+    files: list[ComponentPlan]
+    images: list[ImagePlan]
+
+    def current(self, plans: Iterable[ComponentPlan]) -> set[str]:
+        """Names of the components of which nothing is lacking, programs of the controller aside."""
+        return {
+            plan.name
+            for plan in plans
+            if plan not in self.files and not plan.tools and not any(image in self.images for image in plan.images)
+        }
+
+
+def compare(store: Server, registry: Server, plans: Sequence[ComponentPlan]) -> Difference:
+    """Ask store and registry at the same time."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        files = pool.submit(stale_files, store, plans)
+        images = pool.submit(stale_images, registry, [image for plan in plans for image in plan.images])
+        return Difference(files.result(), images.result())
+
+
+def cached_plans(catalogue: Catalogue, names: Iterable[str]) -> list[ComponentPlan]:
+    """The plans of those components that the cache has; what can't be planned yet is left out."""
+    plans = []
+    for name in sorted(names):
+        try:
+            plan = catalogue.plan(name)
+        except ArtifactError:
+            continue
+        if all(entry.present() for entry in plan.entries):
+            plans.append(plan)
+    return plans
 
 
 def push_argv(image: ImagePlan, registry: str, authfile: Path, certificates: Path) -> list[str]:

@@ -28,6 +28,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     held,
     is_held,
     one_slot,
+    remove_tree,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue
 
@@ -187,8 +188,17 @@ def _serve(
             raise
         os.write(writer, str(pid).encode())
         os.close(writer)
+        sweep(catalogue.cache)
         run(catalogue, names, slots, niceness)
         lock.unlink()
+
+
+def sweep(cache: Path) -> None:
+    """Remove what killed builds left half made, mounts included; what is being made now is left alone."""
+    for leftover in [*cache.glob("*/*/.work-*"), *cache.glob("*/*/.partial-*")]:
+        key = leftover.name.rpartition("-")[2]
+        if not is_held(cache / "queue" / "lock" / f"{leftover.parent.name}-{key}"):
+            remove_tree(leftover)
 
 
 def stop(cache: Path, owner: str, patience: float = 10.0) -> list[int]:
@@ -206,6 +216,7 @@ def stop(cache: Path, owner: str, patience: float = 10.0) -> list[int]:
                 deadline = time.monotonic() + patience
             time.sleep(0.05)
         ended.append(pid)
+    sweep(cache)
     return ended
 
 

@@ -20,6 +20,11 @@ options:
     type: list
     elements: str
     required: true
+  look_at:
+    description: Further components that are compared, but not transferred, if the cache has them. See RV(current).
+    type: list
+    elements: str
+    default: []
   store_url:
     description: Where the store's files are read.
     type: str
@@ -91,8 +96,13 @@ paths:
   description: Component → its directory in the controller's cache.
   returned: success
   type: dict
-references:
-  description: Name of an image of our own → its reference, with the tag that its content gave it.
+tags:
+  description: Component → tag of its image of our own, made of its version and its content.
   returned: success
   type: dict
+current:
+  description: Components that are published now, so that the rest of a run need not ask again.
+  returned: success
+  type: list
+  elements: str
 """
