@@ -122,6 +122,10 @@ class Runner:
         )
         if not result.passed:
             result.diagnosis = self._diagnosis(what, outcome)
+        if isinstance(what, HttpArguments):
+            # A server may answer with what it was sent; Ansible hides it, the report would not.
+            result.reason = _without(result.reason, what.secrets)
+            result.diagnosis = [_without(line, what.secrets) for line in result.diagnosis]
         return result
 
     def _attempt(self, what: HttpArguments | KubernetesArguments, limit: float) -> Outcome:
@@ -141,6 +145,13 @@ class Runner:
         for obj in outcome.failing[:_SHOWN_OBJECTS]:
             lines += diagnose_object(self._api, obj)
         return lines
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "********")
+    return text
 
 
 def http_problems(expected: HttpExpectations, response: Response) -> list[str]:
