@@ -23,7 +23,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_queue impor
 INTERVAL = 0.5
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Runs on the controller, so that progress reaches the terminal while it waits."""
 
     TRANSFERS_FILES = False

@@ -27,7 +27,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish imp
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Runs on the controller; files go to the task's host over the task's own connection."""
 
     TRANSFERS_FILES = True
@@ -118,4 +118,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _shell(self, *argv: str) -> None:
         answer = self._low_level_execute_command(shlex.join(argv), sudoable=True)
         if answer.get("rc") != 0:
-            raise ArtifactError(f"{argv[0]} on the store's host: {answer.get('stderr') or answer.get('stdout')}".strip())
+            raise ArtifactError(
+                f"{argv[0]} on the store's host: {answer.get('stderr') or answer.get('stdout')}".strip()
+            )

@@ -356,9 +356,8 @@ class Runner:
                 )
             except OSError as error:
                 raise ArtifactError(f"{argv[0]} could not be started: {error}") from error
-            assert process.stdout is not None
             output: list[str] = []
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if capture:
                     output.append(line)
                     continue

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, content_key
 from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import (
     ImageRecipe,
     Reference,
     application_version,
     base_references,
     build_image,
-    content_key,
     image_entry,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (

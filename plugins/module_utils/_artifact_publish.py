@@ -24,7 +24,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     format_sums,
     parse_sums,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue, ComponentPlan, ImagePlan
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import (
+    Catalogue,
+    ComponentPlan,
+    ImagePlan,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import layout_digest
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"

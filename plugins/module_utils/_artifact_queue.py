@@ -13,13 +13,12 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
     ArtifactError,
@@ -102,30 +101,21 @@ def survey(catalogue: Catalogue, names: Iterable[str]) -> list[State]:
 
 def run(catalogue: Catalogue, names: Sequence[str], slots: int, niceness: int = 10) -> None:
     """Make components, at most `slots` at once; a failure is written down and stops no other component."""
-    todo: SimpleQueue[str] = SimpleQueue()
-    for plan in catalogue.plans(names):
-        todo.put(plan.name)
 
-    def work() -> None:
-        while True:
-            try:
-                name = todo.get_nowait()
-            except Empty:
-                return
-            try:
-                with one_slot(catalogue.cache, slots):
-                    catalogue.make(catalogue.plan(name), niceness)
-            except Exception as error:
-                _write_failure(catalogue, name, error)
+    def make(name: str) -> None:
+        with one_slot(catalogue.cache, slots):
+            catalogue.make(catalogue.plan(name), niceness)
 
-    workers = [threading.Thread(target=work) for _ in range(slots)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    ordered = [plan.name for plan in catalogue.plans(names)]
+    with ThreadPoolExecutor(max_workers=slots) as pool:
+        futures = {pool.submit(make, name): name for name in ordered}
+        for future in as_completed(futures):
+            error = future.exception()
+            if error is not None:
+                _write_failure(catalogue, futures[future], error)
 
 
-def _write_failure(catalogue: Catalogue, name: str, error: Exception) -> None:
+def _write_failure(catalogue: Catalogue, name: str, error: BaseException) -> None:
     words = str(error) if isinstance(error, ArtifactError) else "".join(traceback.format_exception(error))
     for entry in catalogue.plan(name).entries:
         status = Status.read(entry)
@@ -153,9 +143,10 @@ def start(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, ni
             if os.fork() == 0:
                 os.close(reader)
                 _serve(catalogue, names, owner, slots, niceness, writer)
-        except BaseException:
-            traceback.print_exc()
         finally:
+            # Nothing above may run on in this copy of the process.
+            if sys.exc_info()[1] is not None:
+                traceback.print_exc()
             os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
@@ -166,9 +157,7 @@ def start(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, ni
     return int(answer)
 
 
-def _serve(
-    catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int, writer: int
-) -> None:
+def _serve(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int, writer: int) -> None:
     """What the detached process does."""
     pid = os.getpid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -183,7 +172,7 @@ def _serve(
     with held(lock):
         try:
             mark_queued(catalogue, names)
-        except Exception as error:
+        except (ArtifactError, OSError) as error:
             os.write(writer, str(error).encode())
             raise
         os.write(writer, str(pid).encode())

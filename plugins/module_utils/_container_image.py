@@ -25,6 +25,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
     ArtifactError,
@@ -268,7 +269,7 @@ def pip_settings(listing: str) -> tuple[str, list[Path]]:
 
 
 def npm_settings(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[str, list[Path]]:
-    """npmrc of the host's npmrc files (least important first) and environment, and the local paths it names."""
+    """Text of an npmrc from the host's (least important first) and its environment, and the local paths it names."""
     merged: dict[str, str] = {}
     for text in texts:
         for line in text.splitlines():
@@ -336,7 +337,7 @@ class ImageBuilder:
         self._work = entry.partial.with_name(f".work-{entry.key}")
         self._storage = self._work / "storage"
 
-    def __enter__(self) -> ImageBuilder:
+    def __enter__(self) -> Self:
         remove_tree(self._work)
         self._work.mkdir(parents=True, mode=0o700)
         return self

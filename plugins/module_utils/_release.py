@@ -26,13 +26,13 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     content_key,
     held,
     making,
+    remove_tree,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
     GoBuilder,
     GoRecipe,
     Toolchain,
     install_toolchain,
-    remove_tree,
 )
 
 CHUNK = 1 << 20
