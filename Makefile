@@ -101,4 +101,4 @@ lock: venv ## Write constraints.txt from what .venv holds
 	scripts/venv.sh --lock
 
 changelog: venv ## Release the fragments in changelogs/fragments as galaxy.yml's version
-	antsibull-changelog release
+	antsibull-changelog release --reload-plugins

@@ -124,6 +124,7 @@ def test_plugins_are_documented(kind: str, names: list[str]) -> None:
     for name in names:
         entry = described[f"cicd.sandbox.{name}"]
         assert entry["doc"]["description"], name
+        assert entry["doc"].get("version_added"), f"{name}: the changelog lists it by its version_added"
         # A callback or an inventory is not called from a task and returns nothing to it.
         called = kind in {"module", "filter", "lookup", "test"}
         assert not called or (entry["examples"] and entry["return"]), name

@@ -70,6 +70,7 @@ def test_variables_carry_its_name(role: Path) -> None:
 def test_every_option_is_described(role: Path) -> None:
     for name, spec in specs(role).items():
         assert spec.get("short_description"), name
+        assert spec.get("description"), name
         assert [variable for variable, option in spec.get("options", {}).items() if not option.get("description")] == []
 
 
