@@ -114,10 +114,10 @@ class Daemon:
                 process.returncode = 0
                 return started
             if time.monotonic() > deadline:
+                said = self._said()
                 self.stop(timeout=5)
-                raise DaemonError(
-                    f"{argv[0]} did not listen on {', '.join(listens_on)} in {timeout:.0f} s{self._said()}"
-                )
+                process.poll()
+                raise DaemonError(f"{argv[0]} did not listen on {', '.join(listens_on)} in {timeout:.0f} s{said}")
             time.sleep(POLL)
         self.record.unlink()
         raise DaemonError(f"{argv[0]} ended with {process.returncode}{self._said()}")

@@ -160,5 +160,5 @@ def shortened(line: str) -> str:
         text = f"{entry['level']}: {entry['msg']}"
     except (ValueError, KeyError, TypeError):
         return line
-    details = [f"{key}: {entry[key]}" for key in ("error", "remote-peer-id", "rejected-connection") if key in entry]
+    details = [f"{key}: {entry[key]}" for key in ("error", "remote-peer-id") if key in entry]
     return f"{text} ({', '.join(details)})" if details else text

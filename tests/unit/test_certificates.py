@@ -1,0 +1,225 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates of a host: when one is due, what is asked for, and the module that keeps them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.module_utils._certificates import (
+    CertificateError,
+    Wanted,
+    new_key,
+    request,
+    usable_key,
+    why_due,
+)
+from ansible_collections.cicd.sandbox.plugins.modules import host_certificates
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+WANTED = Wanted("server", "/etc/etcd/pki", "etcd-1", subject_alt_names=("DNS:etcd-1", "IP:198.18.0.11"))
+MONTH = timedelta(days=30)
+
+
+class Authority:
+    """A CA that signs requests as community.crypto does: with the request's extensions."""
+
+    def __init__(self, name: str = "sandbox") -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.pem = self._pem(self._builder(self.name, self.key.public_key(), 3650))
+
+    def sign(self, csr: str, days: int = 365) -> bytes:
+        asked = x509.load_pem_x509_csr(csr.encode())
+        builder = self._builder(asked.subject, asked.public_key(), days)
+        for extension in asked.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        return self._pem(builder.add_extension(issuer, critical=False))
+
+    def _builder(self, subject: x509.Name, key: Any, days: int) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        )
+
+    def _pem(self, builder: x509.CertificateBuilder) -> bytes:
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def key() -> bytes:
+    return new_key()
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority, key: bytes) -> bytes:
+    return authority.sign(request(WANTED, key))
+
+
+def test_a_request_says_all_that_is_wanted(key: bytes) -> None:
+    wanted = replace(WANTED, organization="system:masters", usages=("serverAuth", "clientAuth"))
+    asked = x509.load_pem_x509_csr(request(wanted, key).encode())
+    assert asked.subject.rfc4514_string() == "CN=etcd-1,O=system:masters"
+    names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["etcd-1"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["198.18.0.11"]
+    usages = asked.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert set(usages) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+    assert asked.is_signature_valid
+
+
+def test_a_certificate_that_does_is_kept(authority: Authority, key: bytes, certificate: bytes) -> None:
+    assert why_due(WANTED, key, certificate, authority.pem, MONTH) == ""
+
+
+def test_the_order_of_names_does_not_matter(authority: Authority, key: bytes, certificate: bytes) -> None:
+    wanted = replace(WANTED, subject_alt_names=tuple(reversed(WANTED.subject_alt_names)))
+    assert why_due(wanted, key, certificate, authority.pem, MONTH) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (replace(WANTED, subject_alt_names=("DNS:etcd-1",)), "its alternative names changed"),
+        (replace(WANTED, common_name="etcd-2"), "its subject changed"),
+        (replace(WANTED, organization="group"), "its subject changed"),
+        (replace(WANTED, usages=("clientAuth",)), "its usages changed"),
+    ],
+)
+def test_a_change_makes_it_due(
+    authority: Authority, key: bytes, certificate: bytes, wanted: Wanted, reason: str
+) -> None:
+    assert why_due(wanted, key, certificate, authority.pem, MONTH) == reason
+
+
+def test_what_else_makes_it_due(authority: Authority, key: bytes, certificate: bytes) -> None:
+    assert why_due(WANTED, key, None, authority.pem, MONTH) == "there is none"
+    assert why_due(WANTED, key, b"nonsense", authority.pem, MONTH) == "it can't be read"
+    assert why_due(WANTED, None, certificate, authority.pem, MONTH) == "its private key is missing or unreadable"
+    assert why_due(WANTED, new_key(), certificate, authority.pem, MONTH) == "it belongs to another private key"
+    assert why_due(WANTED, key, certificate, Authority("other").pem, MONTH) == "another CA issued it"
+
+
+def test_a_new_ca_of_the_same_name_makes_it_due(key: bytes, certificate: bytes) -> None:
+    assert why_due(WANTED, key, certificate, Authority().pem, MONTH) == "another CA issued it"
+
+
+def test_it_is_due_before_it_ends(authority: Authority, key: bytes) -> None:
+    certificate = authority.sign(request(WANTED, key), days=29)
+    assert why_due(WANTED, key, certificate, authority.pem, MONTH).startswith("it ends on 2")
+    assert why_due(WANTED, key, certificate, authority.pem, timedelta(days=20)) == ""
+
+
+@pytest.mark.parametrize("name", ["etcd-1", "URI:x", "DNS:", "IP:198.18.0.300"])
+def test_a_name_that_is_none_is_named(key: bytes, name: str) -> None:
+    with pytest.raises(CertificateError, match=name):
+        request(replace(WANTED, subject_alt_names=(name,)), key)
+
+
+def test_keys_that_are_of_use() -> None:
+    other = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    assert usable_key(new_key())
+    assert not usable_key(other)
+    assert not usable_key(b"")
+    assert not usable_key(None)
+
+
+def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        host_certificates.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_the_module_asks_installs_and_then_has_nothing_to_do(
+    tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "pki"
+    arguments: dict[str, Any] = {
+        "authority": authority.pem.decode(),
+        "certificates": [{"name": name, "directory": str(directory), "common_name": name} for name in ("a", "b")],
+    }
+    asked = run(capsys, **arguments)
+    assert asked["changed"]
+    assert [item["path"] for item in asked["requests"]] == [f"{directory}/a", f"{directory}/b"]
+    assert (directory / "a.key").stat().st_mode & 0o777 == 0o600
+    assert not (directory / "a.crt").exists()
+
+    again = run(capsys, **arguments)
+    keys = [x509.load_pem_x509_csr(result["requests"][0]["csr"].encode()).public_key() for result in (asked, again)]
+    assert keys[0] == keys[1], "an interrupted run made another key"
+
+    signed = {item["path"]: authority.sign(item["csr"]).decode() for item in asked["requests"]}
+    installed = run(capsys, **arguments, signed=signed)
+    assert installed["installed"] == list(signed)
+    assert installed["due"] == []
+    assert (directory / "ca.crt").read_bytes() == authority.pem
+
+    last = run(capsys, **arguments)
+    assert not last["changed"]
+    assert last["requests"] == last["installed"] == []
+
+
+def test_the_module_mends_modes(tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments: dict[str, Any] = {
+        "authority": authority.pem.decode(),
+        "certificates": [{"name": "a", "directory": str(tmp_path), "common_name": "a"}],
+    }
+    asked = run(capsys, **arguments)["requests"][0]
+    run(capsys, **arguments, signed={asked["path"]: authority.sign(asked["csr"]).decode()})
+    (tmp_path / "a.key").chmod(0o644)
+    assert run(capsys, **arguments)["changed"]
+    assert (tmp_path / "a.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_module_only_looks_in_check_mode(
+    tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(
+        capsys,
+        authority=authority.pem.decode(),
+        certificates=[{"name": "a", "directory": str(tmp_path / "pki"), "common_name": "a"}],
+        _ansible_check_mode=True,
+    )
+    assert result["changed"]
+    assert result["due"] == [{"path": f"{tmp_path}/pki/a", "reason": "there is none"}]
+    assert result["requests"] == []
+    assert not (tmp_path / "pki").exists()
+
+
+def test_the_module_names_a_wrong_name(
+    tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(
+        capsys,
+        authority=authority.pem.decode(),
+        certificates=[
+            {"name": "a", "directory": str(tmp_path), "common_name": "a", "subject_alt_names": ["198.18.0.1"]}
+        ],
+    )
+    assert result["failed"]
+    assert "198.18.0.1" in result["msg"]

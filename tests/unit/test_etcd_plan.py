@@ -1,0 +1,193 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for an etcd cluster: above all, that a lost cluster is never replaced by an empty one."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_plan import (
+    Found,
+    Listed,
+    Plan,
+    arithmetic,
+    make_plan,
+    quorum,
+)
+
+NAMES = ["etcd-1", "etcd-2", "etcd-3"]
+URLS = {name: f"https://198.18.0.1{name[-1]}:2380" for name in [*NAMES, "etcd-4", "etcd-5"]}
+DECLARED = {name: URLS[name] for name in NAMES}
+MARKER = {"state": "bootstrapped", "token": "dev-1", "cluster_id": "c1", "members": NAMES}
+
+
+def listed(name: str, *, learner: bool = False) -> Listed:
+    return Listed(f"id-{name}", name, (URLS[name],), learner)
+
+
+MEMBERS = tuple(listed(name) for name in NAMES)
+
+
+def healthy(name: str, members: tuple[Listed, ...] = MEMBERS, cluster: str = "c1") -> Found:
+    return Found(name, data=True, healthy=True, cluster_id=cluster, members=members)
+
+
+def stopped(name: str) -> Found:
+    return Found(name, data=True)
+
+
+def empty(name: str) -> Found:
+    return Found(name)
+
+
+def test_nothing_found_and_nothing_remembered_makes_a_cluster() -> None:
+    assert make_plan(DECLARED, [empty(name) for name in NAMES], None).action == "bootstrap"
+
+
+def test_a_standing_cluster_is_kept() -> None:
+    plan = make_plan(DECLARED, [healthy(name) for name in NAMES], MARKER)
+    assert plan == Plan("keep", cluster_id="c1", through="etcd-1")
+
+
+def test_a_standing_cluster_without_marker_is_adopted() -> None:
+    assert make_plan(DECLARED, [healthy(name) for name in NAMES], None).action == "keep"
+
+
+def test_all_data_gone_is_refused() -> None:
+    plan = make_plan(DECLARED, [empty(name) for name in NAMES], MARKER)
+    assert plan.action == "refuse"
+    assert "etcd_restore" in plan.reason
+    assert "none" in plan.reason
+
+
+def test_two_of_three_lost_is_refused_and_says_what_to_do() -> None:
+    plan = make_plan(DECLARED, [stopped("etcd-1"), empty("etcd-2"), empty("etcd-3")], MARKER)
+    assert plan.action == "refuse"
+    assert "only 1 still has data (etcd-1); the data of etcd-2, etcd-3 is gone" in plan.reason
+    assert "etcd_restore_snapshot" in plan.reason
+
+
+def test_two_of_three_lost_is_refused_without_a_marker_too() -> None:
+    plan = make_plan(DECLARED, [stopped("etcd-1"), empty("etcd-2"), empty("etcd-3")], None)
+    assert plan.action == "refuse"
+
+
+def test_what_counts_is_the_cluster_that_was_not_the_one_declared_now() -> None:
+    one = {"etcd-1": URLS["etcd-1"]}
+    assert make_plan(one, [stopped("etcd-1")], MARKER).action == "refuse"
+
+
+@pytest.mark.parametrize("data", list(product([True, False], repeat=3)))
+def test_no_loss_ever_leads_to_a_new_cluster(data: tuple[bool, ...]) -> None:
+    found = [Found(name, data=has) for name, has in zip(NAMES, data, strict=True)]
+    assert make_plan(DECLARED, found, MARKER).action == ("start" if sum(data) >= 2 else "refuse")
+
+
+def test_an_interrupted_first_start_goes_on() -> None:
+    marker = {"state": "bootstrapping", "token": "dev-1", "cluster_id": "", "members": NAMES}
+    assert make_plan(DECLARED, [stopped("etcd-1"), empty("etcd-2"), empty("etcd-3")], marker).action == "bootstrap"
+
+
+def test_an_interrupted_first_start_that_succeeded_is_kept() -> None:
+    marker = {"state": "bootstrapping", "token": "dev-1", "cluster_id": "", "members": NAMES}
+    assert make_plan(DECLARED, [healthy(name) for name in NAMES], marker).action == "keep"
+
+
+def test_a_lost_member_is_replaced() -> None:
+    plan = make_plan(DECLARED, [healthy("etcd-1"), empty("etcd-2"), healthy("etcd-3")], MARKER)
+    assert plan.action == "change"
+    assert plan.remove == (listed("etcd-2"),)
+    assert plan.join == ("etcd-2",)
+    assert plan.through == "etcd-1"
+
+
+def test_an_interrupted_replacement_begins_again() -> None:
+    """Added but never started: it has no name yet, only its peer URL tells whose it is."""
+    unstarted = Listed("id-new", "", (URLS["etcd-2"],), learner=True)
+    members = (listed("etcd-1"), unstarted, listed("etcd-3"))
+    plan = make_plan(DECLARED, [healthy("etcd-1", members), empty("etcd-2"), healthy("etcd-3", members)], MARKER)
+    assert plan.remove == (unstarted,)
+    assert plan.join == ("etcd-2",)
+    assert plan.promote == ()
+
+
+def test_an_interrupted_promotion_is_made_up_for() -> None:
+    members = (listed("etcd-1"), listed("etcd-2", learner=True), listed("etcd-3"))
+    learner = Found("etcd-2", data=True, healthy=True, cluster_id="c1")
+    plan = make_plan(DECLARED, [healthy("etcd-1", members), learner, healthy("etcd-3", members)], MARKER)
+    assert plan.action == "change"
+    assert [member.name for member in plan.promote] == ["etcd-2"]
+    assert plan.remove == plan.retire == ()
+    assert plan.join == ()
+
+
+def test_members_with_data_are_started_before_anybody_is_replaced() -> None:
+    plan = make_plan(DECLARED, [healthy("etcd-1"), stopped("etcd-2"), empty("etcd-3")], MARKER)
+    assert plan.action == "start"
+    assert plan.start == ("etcd-2",)
+
+
+def test_after_a_reboot_all_are_started() -> None:
+    plan = make_plan(DECLARED, [stopped(name) for name in NAMES], MARKER)
+    assert plan.action == "start"
+    assert plan.start == tuple(NAMES)
+
+
+def test_a_cluster_grows() -> None:
+    five = dict(list(URLS.items()))
+    found = [*(healthy(name) for name in NAMES), empty("etcd-4"), empty("etcd-5")]
+    plan = make_plan(five, found, MARKER)
+    assert plan.action == "change"
+    assert plan.join == ("etcd-4", "etcd-5")
+    assert plan.remove == ()
+
+
+def test_a_cluster_shrinks() -> None:
+    plan = make_plan({"etcd-1": URLS["etcd-1"]}, [healthy("etcd-1")], MARKER)
+    assert plan.action == "change"
+    assert [member.name for member in plan.retire] == ["etcd-2", "etcd-3"]
+    assert plan.join == ()
+
+
+def test_members_of_another_cluster_are_refused() -> None:
+    plan = make_plan(DECLARED, [healthy(name, cluster="c2") for name in NAMES], MARKER)
+    assert plan.action == "refuse"
+    assert "c2" in plan.reason
+    assert "c1" in plan.reason
+
+
+def test_members_of_two_clusters_are_refused() -> None:
+    plan = make_plan(DECLARED, [healthy("etcd-1"), healthy("etcd-2", cluster="c2"), healthy("etcd-3")], MARKER)
+    assert plan.action == "refuse"
+    assert "etcd-2 to c2" in plan.reason
+
+
+def test_a_host_that_could_not_be_asked_is_no_lost_member() -> None:
+    plan = make_plan(DECLARED, [healthy("etcd-1"), healthy("etcd-3")], MARKER)
+    assert plan.action == "refuse"
+    assert "etcd-2" in plan.reason
+
+
+@pytest.mark.parametrize(("members", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 4)])
+def test_quorum(members: int, needed: int) -> None:
+    assert quorum(members) == needed
+
+
+def test_arithmetic_speaks_of_even_numbers_only() -> None:
+    assert arithmetic(3) == ""
+    assert "4 etcd members need 3 to work: they survive the loss of 1, as 3 would" in arithmetic(4)
+    assert "5 survive the loss of 2" in arithmetic(4)
+
+
+def test_reads_the_result_of_the_module() -> None:
+    result: dict[str, Any] = {
+        "data": True,
+        "healthy": True,
+        "cluster_id": "c1",
+        "members": [{"id": "a", "name": "etcd-1", "peer_urls": ["https://198.18.0.11:2380"], "learner": False}],
+        "journal": [],
+    }
+    found = Found.read("etcd-1", result)
+    assert found.members == (Listed("a", "etcd-1", ("https://198.18.0.11:2380",)),)
