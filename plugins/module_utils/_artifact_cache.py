@@ -357,18 +357,19 @@ class Runner:
             except OSError as error:
                 raise ArtifactError(f"{argv[0]} could not be started: {error}") from error
             output: list[str] = []
-            for line in process.stdout or ():
-                if capture:
-                    output.append(line)
-                    continue
-                log.write(line)
-                tail = [*tail, line.rstrip()][-200:]
-                count += 1
-                if progress and time.monotonic() - shown > 2:
-                    shown = time.monotonic()
-                    log.flush()
-                    self.detail(f"{count} {progress}, last {line.strip()[:80]}")
-            code = process.wait()
+            with process:
+                for line in process.stdout or ():
+                    if capture:
+                        output.append(line)
+                        continue
+                    log.write(line)
+                    tail = [*tail, line.rstrip()][-200:]
+                    count += 1
+                    if progress and time.monotonic() - shown > 2:
+                        shown = time.monotonic()
+                        log.flush()
+                        self.detail(f"{count} {progress}, last {line.strip()[:80]}")
+            code = process.returncode
         if code != 0:
             if capture:
                 tail = output or self._entry.log.read_text(errors="replace").splitlines()

