@@ -1,0 +1,237 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Official releases, from a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import fake_go
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import GoRecipe, Toolchain
+from ansible_collections.cicd.sandbox.plugins.module_utils._release import (
+    Release,
+    fetch_entry,
+    find_source,
+    find_sum,
+    reachable,
+    release_key,
+)
+from ansible_collections.cicd.sandbox.plugins.modules import artifacts_source
+
+SUM = "a" * 64
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that says nothing and wants a token for /v2/, as registries do."""
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        if self.path == "/v2/":
+            self.send_error(401)
+        else:
+            super().do_HEAD()
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address at which it is served."""
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    return cache
+
+
+def archive(path: Path, **members: str) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"./bin/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content.encode()))
+
+
+def state_sums(folder: Path, name: str) -> None:
+    value = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  other\n{value} *{name}\n")
+
+
+def fetch(cache: Path, *releases: Release) -> Entry:
+    entry = Entry(cache, "tool", "1.0", release_key(releases, []))
+    fetch_entry(entry, releases, [], Toolchain("1.26.8", None), niceness=0)
+    return entry
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SUM}  tool.tgz\n",
+        f"{SUM} *tool.tgz\n",
+        f"{'b' * 64}  other.tgz\n{SUM}  dist/tool.tgz\n",
+        f"{SUM}\n",
+        SUM.upper(),
+    ],
+)
+def test_checksum_files_are_read_as_upstreams_write_them(text: str) -> None:
+    assert find_sum(text, "tool.tgz") == SUM
+
+
+@pytest.mark.parametrize("text", ["", f"{SUM}  other.tgz\n", "not found\n", f"{SUM[:40]}  tool.tgz\n", "<html>"])
+def test_a_checksum_file_without_the_sum_is_refused(text: str) -> None:
+    with pytest.raises(ArtifactError):
+        find_sum(text, "tool.tgz")
+
+
+def test_an_archive_is_verified_and_its_members_are_taken(upstream: tuple[Path, str], cache: Path) -> None:
+    folder, url = upstream
+    archive(folder / "tool.tgz", tool="program", unwanted="no")
+    state_sums(folder, "tool.tgz")
+    entry = fetch(cache, Release(f"{url}/tool.tgz", f"{url}/SHA256SUMS", {"tool": "bin/tool"}))
+    assert list(entry.sums()) == ["tool"]
+    assert (entry.directory / "tool").read_text() == "program"
+    assert (entry.directory / "tool").stat().st_mode & 0o777 == 0o755
+    assert sorted(path.name for path in entry.directory.parent.iterdir()) == [entry.directory.name]
+
+
+def test_a_bare_program_is_verified(upstream: tuple[Path, str], cache: Path) -> None:
+    folder, url = upstream
+    (folder / "tool").write_text("program")
+    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+    entry = fetch(cache, Release(f"{url}/tool", f"{url}/tool.sha256"))
+    assert (entry.directory / "tool").read_text() == "program"
+
+
+def test_what_is_cached_is_not_fetched_again(upstream: tuple[Path, str], cache: Path) -> None:
+    folder, url = upstream
+    (folder / "tool").write_text("program")
+    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+    release = Release(f"{url}/tool", f"{url}/tool.sha256")
+    fetch(cache, release)
+    (folder / "tool").unlink()
+    assert fetch(cache, release).usable()
+
+
+def test_another_content_than_upstream_states_is_refused(upstream: tuple[Path, str], cache: Path) -> None:
+    folder, url = upstream
+    archive(folder / "tool.tgz", tool="program")
+    state_sums(folder, "tool.tgz")
+    archive(folder / "tool.tgz", tool="something else")
+    release = Release(f"{url}/tool.tgz", f"{url}/SHA256SUMS", {"tool": "bin/tool"})
+    with pytest.raises(ArtifactError, match="upstream states"):
+        fetch(cache, release)
+    entry = Entry(cache, "tool", "1.0", release_key([release], []))
+    assert not entry.directory.exists()
+    status = Status.read(entry)
+    assert status is not None
+    assert status.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "sums", "members", "said"),
+    [
+        ("none.tgz", "SHA256SUMS", {}, "SHA256SUMS: HTTP Error 404"),
+        ("tool.tgz", "tool.sums", {"tool": "bin/other"}, "has no file bin/other"),
+        ("plain.tgz", "plain.sums", {"tool": "bin/tool"}, "plain.tgz: "),
+    ],
+)
+def test_what_is_not_there_is_told(
+    upstream: tuple[Path, str], cache: Path, name: str, sums: str, members: dict[str, str], said: str
+) -> None:
+    folder, url = upstream
+    archive(folder / "tool.tgz", tool="program")
+    (folder / "plain.tgz").write_text("no archive")
+    for served in ("tool", "plain"):
+        content = (folder / f"{served}.tgz").read_bytes()
+        (folder / f"{served}.sums").write_text(hashlib.sha256(content).hexdigest())
+    with pytest.raises(ArtifactError, match=said):
+        fetch(cache, Release(f"{url}/{name}", f"{url}/{sums}", members))
+
+
+def test_only_http_is_fetched(cache: Path) -> None:
+    with pytest.raises(ArtifactError, match="neither http nor https"):
+        fetch(cache, Release("file:///etc/passwd", "file:///etc/passwd"))
+
+
+def test_folders_come_from_the_module_where_there_is_no_archive(
+    upstream: tuple[Path, str], cache: Path, tmp_path: Path
+) -> None:
+    folder, url = upstream
+    (folder / "tool").write_text("program")
+    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+    go = fake_go.install(tmp_path / "home") / "go"
+    fake_go.add_module(tmp_path / "home", "example.com/tool", "v1.0.0", {"charts/Chart.yaml": "name: tool"})
+    releases = [Release(f"{url}/tool", f"{url}/tool.sha256")]
+    modules = [GoRecipe("example.com/tool", "v1.0.0", folders={"chart": "charts"})]
+    entry = Entry(cache, "tool", "1.0", release_key(releases, modules))
+    assert fetch_entry(entry, releases, modules, Toolchain("1.26.8", go), niceness=0)
+    assert sorted(entry.sums()) == ["chart/Chart.yaml", "tool"]
+
+
+# --- open or closed ---------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_answers_is_reachable(upstream: tuple[Path, str]) -> None:
+    folder, url = upstream
+    (folder / "stable.txt").write_text("v1")
+    assert reachable(f"{url}/stable.txt", 5) == ""
+    assert reachable(f"{url}/v2/", 5) == ""
+    assert reachable(f"{url}/none", 5) == f"{url}/none: HTTP 404"
+    assert "Connection refused" in reachable("http://127.0.0.1:9/", 5)
+
+
+def test_releases_are_taken_where_every_probe_answers(upstream: tuple[Path, str]) -> None:
+    folder, url = upstream
+    (folder / "stable.txt").write_text("v1")
+    assert find_source("auto", [f"{url}/stable.txt", f"{url}/v2/"], 5)["source"] == "release"
+    closed = find_source("auto", [f"{url}/stable.txt", "http://127.0.0.1:9/"], 5)
+    assert (closed["source"], closed["network"]) == ("build", "closed")
+    assert "http://127.0.0.1:9/" in closed["reason"]
+    assert find_source("build", ["http://127.0.0.1:9/"], 5)["network"] == "not probed"
+
+
+def test_the_network_is_probed_once(
+    upstream: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, url = upstream
+    (folder / "stable.txt").write_text("v1")
+    arguments = {"probes": [f"{url}/stable.txt"], "path": str(tmp_path / "state/source.json")}
+
+    def run(**more: Any) -> dict[str, Any]:
+        with patch_module_args({**arguments, **more}), pytest.raises(SystemExit):
+            artifacts_source.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    assert run(_ansible_check_mode=True)["source"] == "release"
+    assert not (tmp_path / "state").exists()
+    first = run()
+    assert (first["changed"], first["source"]) == (True, "release")
+    (folder / "stable.txt").unlink()
+    again = run()
+    assert (again["changed"], again["source"]) == (False, "release")
+    # Who asks for something else gets it.
+    assert run(wanted="build")["source"] == "build"
