@@ -172,12 +172,14 @@ class KubernetesApi:
             data: bytes = response.data
             return data
         except DynamicApiError as exc:
+            if not exc.status:
+                # The client's way to say that there was no answer, with the TLS error as the reason.
+                raise KubernetesError(_unreachable(api, " ".join(str(exc.reason).split()))) from None
             raise KubernetesError(
                 f"the API server answers {exc.status} {exc.reason}: {_message(exc)}", absent=exc.status == 404
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            host = api.configuration.host
-            raise KubernetesError(f"the API server {host} can't be reached: {_cause(exc)}") from None
+            raise KubernetesError(_unreachable(api, _cause(exc))) from None
 
     def _connected(self) -> Any:
         with self._lock:
@@ -212,6 +214,10 @@ def last_seen(event: Object) -> str:
     series = event.get("series") or {}
     seen = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     return str(seen or event.get("firstTimestamp") or "")
+
+
+def _unreachable(api: Any, why: str) -> str:
+    return f"the API server {api.configuration.host} can't be reached: {why}"
 
 
 def _message(exc: Any) -> str:

@@ -220,7 +220,7 @@ def look_at(api: KubernetesApi, wanted: KubernetesArguments) -> Outcome:
         else:
             problem = ready_problem(obj)
         if problem:
-            problems.append(f"{name_of(obj)} {problem}")
+            problems.append(f"{name_of(obj)}: {problem}")
             failing.append(obj)
     more = len(problems) - _SHOWN_OBJECTS
     problems = problems[:_SHOWN_OBJECTS] + ([f"… and {more} more"] if more > 0 else [])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KubernetesApi, KubernetesError, Target
 from kubernetes_objects import fixture
-from local_server import Answer, FakeKubernetes, Server, serving, serving_kubernetes, write_kubeconfig
+from local_server import Answer, FakeKubernetes, Server, make_authority, serving, serving_kubernetes, write_kubeconfig
 
 POD = Target("Pod", "v1", "apps", "front-end-5d4-good")
 
@@ -124,6 +124,16 @@ def test_a_server_that_is_not_there_is_named(server: Server, kubeconfig: Path) -
         KubernetesApi(str(kubeconfig)).objects(POD)
     assert str(caught.value) == "the API server http://127.0.0.1:1 can't be reached: Connection refused"
     assert not caught.value.final
+
+
+def test_a_server_that_is_not_trusted_is_said(kubeconfig: Path, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path)
+    with serving(FakeKubernetes([]).answer, authority.server_context()) as server:
+        write_kubeconfig(kubeconfig, server.port)
+        kubeconfig.write_text(kubeconfig.read_text(encoding="utf-8").replace("http:", "https:"), encoding="utf-8")
+        with pytest.raises(KubernetesError, match="can't be reached: .*certificate verify failed") as caught:
+            KubernetesApi(str(kubeconfig)).objects(POD)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

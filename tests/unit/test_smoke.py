@@ -161,7 +161,7 @@ class TestRetries:
         )
         assert (hopeless.attempts, hopeless.reason) == (
             1,
-            "Job apps/migrate failed: BackoffLimitExceeded: Job has reached the specified backoff limit",
+            "Job apps/migrate: failed: BackoffLimitExceeded: Job has reached the specified backoff limit",
         )
         assert awaited.passed
 
@@ -315,7 +315,7 @@ class TestModule:
         assert lines[1].startswith("website: status 200, expected 204 (1 attempt in 0.")
         assert lines[2].startswith("  received: status 200, text/html; charset=utf-8, 15 bytes in ")
         assert "    Error: API_URL is not set" in [line.removeprefix("  ") for line in lines]
-        assert any(line.startswith("front-end: Deployment apps/front-end 1 of 2 replicas available") for line in lines)
+        assert any(line.startswith("front-end: Deployment apps/front-end: 1 of 2 replicas available") for line in lines)
         report = (tmp_path / "out/smoke.xml").read_text(encoding="utf-8")
         assert 'tests="3" failures="2"' in report
         assert "Error: API_URL is not set" in report
