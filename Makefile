@@ -40,12 +40,12 @@ open: venv ## Open the sandbox's pages, or say their addresses
 ##@ Tests
 .PHONY: test lint unit molecule e2e
 test: venv ## Everything that must hold: lint, unit, molecule
-	@scripts/stages.sh lint unit molecule
+	@scripts/stages.sh artifacts lint unit molecule
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 
-unit: venv ## Tests that need no machine
+unit: tools ## Tests that need no machine
 	@scripts/stages.sh --keep-going unit-collection unit-apps
 
 molecule: venv ## Roles on real machines, ending with the whole site
@@ -53,6 +53,15 @@ molecule: venv ## Roles on real machines, ending with the whole site
 
 e2e: venv ## Browser and API tests against the standing sandbox
 	scripts/e2e.sh $(INVENTORY) $(ARGS)
+
+.PHONY: tools artifacts
+# Helm renders the chart in unit tests. HELM_BINARY and HELM_DOCS_BINARY name others than those of the sandbox.
+tools: venv
+	@[ -n "$${HELM_BINARY:+$${HELM_DOCS_BINARY:-}}" ] || $(playbook) playbooks/tools.yml -i $(INVENTORY)
+
+# What the machines will need is built or downloaded while the linters run.
+artifacts: tools
+	$(playbook) playbooks/artifacts.yml -i $(INVENTORY)
 
 .PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 lint-ansible:
@@ -84,7 +93,7 @@ unit-apps:
 	for app in apps/*; do $(MAKE) -C $$app test; done
 
 molecule-%:
-	molecule test -s $*
+	molecule test --no-command-borders -s $*
 
 ##@ Maintenance
 .PHONY: help venv docs lock changelog
