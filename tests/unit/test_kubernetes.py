@@ -131,7 +131,7 @@ def test_a_server_that_is_not_trusted_is_said(kubeconfig: Path, tmp_path: Path) 
     with serving(FakeKubernetes([]).answer, authority.server_context()) as server:
         write_kubeconfig(kubeconfig, server.port)
         kubeconfig.write_text(kubeconfig.read_text(encoding="utf-8").replace("http:", "https:"), encoding="utf-8")
-        with pytest.raises(KubernetesError, match="can't be reached: .*certificate verify failed") as caught:
+        with pytest.raises(KubernetesError, match=r"can't be reached: .*certificate verify failed") as caught:
             KubernetesApi(str(kubeconfig)).objects(POD)
     assert "\n" not in str(caught.value)
 
