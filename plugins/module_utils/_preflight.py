@@ -1,0 +1,400 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find what keeps a sandbox from being made, before anything changes: in the inventory and on hosts.
+
+Every finding says what was found, where it comes from and what to do. Nothing here fails by itself: all findings are
+gathered, and the role `preflight` fails once with the list.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import ipaddress
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# RFC 5737 and RFC 2606: addresses and names that are reserved for documentation stand for yours.
+DOCUMENTATION_NETWORKS = [ipaddress.IPv4Network(cidr) for cidr in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
+DOCUMENTATION_NAMES = re.compile(r"(?:^|\.)example\.(?:org|com|net)$")
+LISTENING = "0A"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong; a warning does not keep the run from going on."""
+
+    where: str
+    found: str
+    source: str
+    remedy: str
+    warning: bool = False
+
+    def text(self) -> str:
+        """Return the finding in a line, as a list shows it."""
+        source = f" ({self.source})" if self.source else ""
+        return f"{self.where}: {self.found}{source}. {self.remedy}"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the finding as a module returns it."""
+        return {**asdict(self), "text": self.text()}
+
+
+# --- inventory -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is asked for.
+
+    groups: group → hosts. addresses: host → address. networks: variable → CIDR. values: variable → value, of those
+    whose text is looked at. names: all variables of all hosts. files: text files they are set in.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    addresses: Mapping[str, str]
+    networks: Mapping[str, str]
+    values: Mapping[str, str]
+    names: Sequence[str]
+    files: Mapping[str, str]
+
+    def origin(self, name: str) -> str:
+        """Return where a variable or a host is set, as ``file:line``; empty where no file has it."""
+        pattern = re.compile(rf"(?<![\w.-])[\"']?{re.escape(name)}[\"']?\s*[:=]")
+        for path, text in self.files.items():
+            for number, line in enumerate(text.splitlines(), start=1):
+                if pattern.search(line.partition("#")[0]):
+                    return f"{path}:{number}"
+        return ""
+
+
+def check_inventory(inventory: Inventory, known: Mapping[str, Iterable[str]], machines_network: str) -> list[Finding]:
+    """Check groups, addresses, networks and names.
+
+    known: role → its variables. machines_network: the variable with the bridge's network, "" where there is none.
+    """
+    return [
+        *check_groups(inventory),
+        *check_networks(inventory),
+        *check_addresses(inventory, machines_network),
+        *check_placeholders(inventory),
+        *check_names(inventory, known),
+    ]
+
+
+def quorum(members: int) -> int:
+    """Return how many members of so many have to answer."""
+    return members // 2 + 1
+
+
+def check_groups(inventory: Inventory) -> list[Finding]:
+    """Check that every group has hosts, and that no host has two exclusive roles."""
+    findings = []
+    for group, what in (
+        ("infra", "registry, artifact store and load balancer"),
+        ("etcd", "the cluster's database"),
+        ("control_plane", "the cluster's API"),
+        ("workers", "workloads: control planes take none"),
+    ):
+        if not inventory.groups.get(group):
+            found = "is empty" if group in inventory.groups else "is missing"
+            findings.append(Finding(f"group {group}", found, inventory.origin(group), f"Give it a host, for {what}."))
+    members = len(inventory.groups.get("etcd", ()))
+    if members and members % 2 == 0:
+        findings.append(
+            Finding(
+                "group etcd",
+                f"has {members} members, of which {quorum(members)} have to answer: it survives the loss of "
+                f"{members - quorum(members)}, as {members - 1} would",
+                inventory.origin("etcd"),
+                "Take an odd number.",
+                warning=True,
+            )
+        )
+    planes, workers = inventory.groups.get("control_plane", ()), inventory.groups.get("workers", ())
+    findings += [
+        Finding(f"host {host}", "is in control_plane and in workers", inventory.origin(host), "Take it out of one.")
+        for host in planes
+        if host in workers
+    ]
+    return findings
+
+
+def parse_network(text: str) -> Network | None:
+    """Return the network that a CIDR names, or None."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        return None
+
+
+def check_networks(inventory: Inventory) -> list[Finding]:
+    """Check that networks are networks and do not overlap."""
+    findings, parsed = [], {}
+    for name, text in inventory.networks.items():
+        network = parse_network(text)
+        if network is None:
+            remedy = "Write a network such as 10.244.0.0/16, with no bits set beyond its length."
+            findings.append(Finding(name, f"{text!r} is no network", inventory.origin(name), remedy))
+        else:
+            parsed[name] = network
+    names = list(parsed)
+    for index, one in enumerate(names):
+        for other in names[index + 1 :]:
+            if parsed[one].version == parsed[other].version and parsed[one].overlaps(parsed[other]):
+                sources = filter(None, (inventory.origin(one), inventory.origin(other)))
+                findings.append(
+                    Finding(
+                        f"{one} and {other}",
+                        f"{parsed[one]} and {parsed[other]} overlap",
+                        ", ".join(sources) or "defaults of the role sandbox",
+                        "Give machines, pods and services networks of their own.",
+                    )
+                )
+    return findings
+
+
+def check_addresses(inventory: Inventory, machines_network: str) -> list[Finding]:
+    """Check that no two hosts have one address, and that nspawn machines are on their bridge."""
+    findings = []
+    owners: dict[str, str] = {}
+    bridge = parse_network(inventory.networks.get(machines_network, ""))
+    for host, address in inventory.addresses.items():
+        if address in owners:
+            found = f"has the address {address} of {owners[address]}"
+            findings.append(Finding(f"host {host}", found, inventory.origin(host), "Give it one of its own."))
+        owners.setdefault(address, host)
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            continue
+        if bridge is not None and parsed not in bridge:
+            findings.append(
+                Finding(
+                    f"host {host}",
+                    f"its address {address} is outside {machines_network} {bridge}",
+                    inventory.origin(host),
+                    f"Choose an address of {bridge}, or make that network larger.",
+                )
+            )
+    return findings
+
+
+def check_placeholders(inventory: Inventory) -> list[Finding]:
+    """Find addresses and names that are reserved for documentation: nobody put real ones in their place."""
+    findings = []
+    for host, address in inventory.addresses.items():
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            placeholder = bool(DOCUMENTATION_NAMES.search(address))
+        else:
+            placeholder = any(parsed in network for network in DOCUMENTATION_NETWORKS)
+        if placeholder:
+            found = f"{address} is a placeholder"
+            findings.append(Finding(f"host {host}", found, inventory.origin(host), "Put the host's address there."))
+    for name, value in inventory.values.items():
+        if DOCUMENTATION_NAMES.search(value):
+            findings.append(
+                Finding(name, f"{value} is a placeholder", inventory.origin(name), "Put your own name there.")
+            )
+    return findings
+
+
+def check_names(inventory: Inventory, known: Mapping[str, Iterable[str]]) -> list[Finding]:
+    """Find variables with a role's prefix that no role has: their values would be ignored."""
+    variables = {name for names in known.values() for name in names}
+    findings = []
+    for name in sorted(set(inventory.names) - variables):
+        role = next((role for role in known if name.startswith(f"{role}_")), None)
+        if role is None:
+            continue
+        likely = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0.75)
+        remedy = (
+            f"Did you mean {likely[0]}?" if likely else f"roles/{role}/README.md and defaults name those there are."
+        )
+        findings.append(Finding(name, "is no variable of any role", inventory.origin(name), remedy))
+    return findings
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Port:
+    """A TCP port that is wanted, and what of ours may have it already: parts of a command line."""
+
+    number: int
+    what: str
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A process that listens on a port."""
+
+    port: int
+    pid: int
+    command: str
+
+
+def swap_devices(text: str) -> list[str]:
+    """Return the devices and files of /proc/swaps that are in use."""
+    return [line.split()[0] for line in text.splitlines()[1:] if line.split()]
+
+
+def memory_mb(text: str) -> int:
+    """Return the MiB of MemTotal in /proc/meminfo; 0 where it is not named."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) // 1024 if found else 0
+
+
+def listening_sockets(text: str) -> dict[str, int]:
+    """Return inode → port of the sockets in /proc/net/tcp or tcp6 that listen."""
+    sockets = {}
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == LISTENING:
+            sockets[fields[9]] = int(fields[1].rsplit(":", 1)[1], 16)
+    return sockets
+
+
+def kernel_options(text: str) -> set[str]:
+    """Return the names, without CONFIG_, that a kernel configuration has built in or as modules."""
+    return set(re.findall(r"^CONFIG_(\w+)=[ym]$", text, re.MULTILINE))
+
+
+def check_swap(host: str, devices: Sequence[str]) -> list[Finding]:
+    """The kubelet does not start with swap in use."""
+    if not devices:
+        return []
+    remedy = "Turn it off: swapoff --all, and take it out of /etc/fstab."
+    return [Finding(host, f"swap is on: {', '.join(devices)}", "/proc/swaps", remedy)]
+
+
+def check_memory(host: str, have_mb: int, need_mb: int) -> list[Finding]:
+    """Compare a host's memory with what its groups need. A tenth is the kernel's own and not counted."""
+    if have_mb * 1.1 >= need_mb:
+        return []
+    remedy = "Give it more memory, or take hosts out of the inventory."
+    return [Finding(host, f"has {have_mb} MiB of memory, its groups need {need_mb}", "preflight_memory_mb", remedy)]
+
+
+def check_disk(host: str, path: str, free_mb: int, need_mb: int) -> list[Finding]:
+    """Compare the free space below a path with what is needed."""
+    if free_mb >= need_mb:
+        return []
+    remedy = "Free some space, or use another file system."
+    return [Finding(host, f"{path} has {free_mb} MiB free, {need_mb} are needed", "preflight_disk_mb", remedy)]
+
+
+def check_ports(host: str, ports: Iterable[Port], listeners: Iterable[Listener]) -> list[Finding]:
+    """Find wanted ports that somebody else has."""
+    wanted = {port.number: port for port in ports}
+    findings = {}
+    for listener in listeners:
+        port = wanted.get(listener.port)
+        if port is None or any(part in listener.command for part in port.by):
+            continue
+        found = f"port {port.number}, for {port.what}, is in use by process {listener.pid}: {listener.command[:80]}"
+        findings[port.number] = Finding(host, found, "/proc/net/tcp", "Stop it, or choose another port.")
+    return list(findings.values())
+
+
+def check_clock(host: str, time: float, before: float, after: float, tolerance: float) -> list[Finding]:
+    """Compare a host's clock with the controller's, read before and after it."""
+    skew = time - after if time > after else min(time - before, 0.0)
+    if abs(skew) <= tolerance:
+        return []
+    found = f"its clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+    remedy = "Synchronize clocks (systemd-timesyncd, chrony): certificates and etcd depend on them."
+    return [Finding(host, found, f"preflight_clock_skew_seconds is {tolerance:g}", remedy)]
+
+
+def check_kernel(host: str, options: set[str] | None, wanted: Mapping[str, str]) -> list[Finding]:
+    """Find options that a kernel lacks. options: None where it does not tell; wanted: option → what for."""
+    if options is None:
+        return []
+    return [
+        Finding(host, f"its kernel lacks CONFIG_{option}", "its configuration", f"Use a kernel with it: {what}.")
+        for option, what in wanted.items()
+        if option not in options
+    ]
+
+
+def check_settings(host: str, values: Mapping[str, int | None], wanted: Mapping[str, int]) -> list[Finding]:
+    """Find settings below /proc/sys that are too low. values: setting → value, None where there is no such."""
+    findings = []
+    for setting, minimum in wanted.items():
+        value = values.get(setting)
+        if value is not None and value < minimum:
+            remedy = f"Set it in /etc/sysctl.d, or at once: sysctl -w {setting}={minimum}"
+            findings.append(Finding(host, f"{setting} is {value}, at least {minimum} is needed", "/proc/sys", remedy))
+    return findings
+
+
+# --- reading a host ---------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> str:
+    """Return a file's text; empty where it can't be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def read_kernel_options(proc: Path, boot: Path, release: str) -> set[str] | None:
+    """Return the running kernel's options, or None where no file tells."""
+    try:
+        return kernel_options(gzip.decompress((proc / "config.gz").read_bytes()).decode())
+    except OSError:
+        text = read(boot / f"config-{release}")
+        return kernel_options(text) if text else None
+
+
+def read_settings(proc: Path, names: Iterable[str]) -> dict[str, int | None]:
+    """Return the settings' values; None where there is no such, or no number."""
+    values: dict[str, int | None] = {}
+    for name in names:
+        text = read(proc / "sys" / name.replace(".", "/")).strip()
+        values[name] = int(text) if text.isdigit() else None
+    return values
+
+
+def free_mb(path: Path) -> int:
+    """Return the MiB free where a path is, or would be made."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free // 1024**2
+
+
+def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:
+    """Return the processes that listen on one of the ports. Those of other users are seen by root only."""
+    wanted = set(ports)
+    sockets: dict[str, int] = {}
+    for name in ("tcp", "tcp6"):
+        sockets |= listening_sockets(read(proc / "net" / name))
+    inodes = {f"socket:[{inode}]": port for inode, port in sockets.items() if port in wanted}
+    listeners = []
+    for process in proc.iterdir() if inodes else ():
+        if not process.name.isdigit():
+            continue
+        for link in _links(process / "fd"):
+            if link in inodes:
+                command = read(process / "cmdline").replace("\0", " ").strip() or read(process / "comm").strip()
+                listeners.append(Listener(inodes[link], int(process.name), command))
+    return listeners
+
+
+def _links(directory: Path) -> list[str]:
+    """Return what a process's descriptors are; nothing where it ended meanwhile, or is somebody else's."""
+    try:
+        return [str(entry.readlink()) for entry in directory.iterdir()]
+    except OSError:
+        return []
