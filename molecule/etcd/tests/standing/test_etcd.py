@@ -1,0 +1,104 @@
+"""Three members as seen from their hosts and from the controller."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from helpers import MEMBERS, STATE, etcdctl, marker, playbook
+
+testinfra_hosts = ["ansible://etcd"]
+
+
+def test_the_service_runs_and_starts_with_the_host(host):
+    assert host.service("etcd").is_running
+    assert host.service("etcd").is_enabled
+    assert host.process.get(comm="etcd").user == "etcd"
+
+
+def test_all_members_are_healthy_voters_of_the_remembered_cluster(host):
+    listed = json.loads(etcdctl(host, "member list --write-out=json"))
+    assert sorted(member["name"] for member in listed["members"]) == list(MEMBERS)
+    assert not any(member.get("isLearner") for member in listed["members"])
+    assert f"{listed['header']['cluster_id']:x}" == marker()["cluster_id"]
+    etcdctl(host, "endpoint health --cluster")
+
+
+def test_keys_are_their_owners_alone(host):
+    for name in ("server", "peer"):
+        key = host.file(f"/etc/etcd/pki/{name}.key")
+        assert (key.user, key.mode) == ("etcd", 0o600)
+    assert host.file("/var/lib/etcd").mode == 0o700
+
+
+def test_nothing_lies_ready_to_make_another_cluster(host):
+    assert not host.file("/run/etcd/join.env").exists
+    assert "ETCD_INITIAL_CLUSTER_STATE=existing" in host.file("/etc/etcd/etcd.env").content_string
+
+
+@pytest.mark.parametrize("port", [2379, 2380])
+def test_nobody_is_let_in_without_a_certificate(host, port):
+    ca = "/etc/etcd/pki/ca.crt"
+    refused = host.run(
+        f"curl --silent --show-error --cacert {ca} https://{host.check_output('hostname')}:{port}/health"
+    )
+    assert refused.rc != 0
+    assert "certificate required" in refused.stderr or "alert" in refused.stderr
+
+
+def test_a_certificate_of_another_ca_is_not_enough(host):
+    ca = STATE / "pki/etcd"
+    line = ["curl", "--silent", "--show-error", "--cacert", ca / "ca.crt"]
+    address = MEMBERS[host.check_output("hostname")]
+    url = f"https://{address}:2379/health"
+    own = ["--cert", ca / "admin.crt", "--key", ca / "admin.key"]
+    assert subprocess.run([*line, *own, url], check=True, capture_output=True).stdout.startswith(b'{"health":"true"')
+    other = STATE / "pki/sandbox"
+    foreign = ["--cert", other / "ca.crt", "--key", other / "ca.key"]
+    assert subprocess.run([*line, *foreign, url], check=False, capture_output=True).returncode != 0
+
+
+def test_metrics_are_there_for_a_prometheus(host):
+    address = MEMBERS[host.check_output("hostname")]
+    assert "etcd_server_has_leader 1" in host.check_output(f"curl --silent http://{address}:2381/metrics")
+
+
+def test_a_check_changes_nothing():
+    checked = playbook("etcd", "--check")
+    assert checked.returncode == 0, checked.stdout
+    assert "changed=0" in checked.stdout
+    assert not any(f"changed={number}" in checked.stdout for number in range(1, 10)), checked.stdout
+
+
+@pytest.mark.parametrize("path", ["etcd.json", "pki/etcd/ca.key", "pki/etcd/admin.key"])
+def test_what_the_controller_keeps_is_the_users_alone(path):
+    assert (STATE / path).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("members", ["0", "4", "9"])
+def test_a_number_of_members_that_cannot_be_is_refused(members):
+    refused = playbook("etcd", "-e", f"etcd_members={members}")
+    assert refused.returncode != 0
+    assert f"etcd_members is {members}." in refused.stdout
+
+
+def test_a_restore_has_to_be_asked_for_by_name():
+    for arguments, words in (
+        ((), "Name the snapshot to restore"),
+        (("-e", "etcd_restore_snapshot=/no/such.db"), "/no/such.db is no file"),
+    ):
+        refused = playbook("etcd_restore", *arguments)
+        assert refused.returncode != 0
+        assert words in refused.stdout
+        assert "changed=0" in refused.stdout
+
+
+def test_a_broken_snapshot_is_refused_before_anything_stops(host, tmp_path):
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database" * 1000)
+    before = host.service("etcd").systemd_properties["ExecMainStartTimestamp"]
+    refused = playbook("etcd_restore", "-e", f"etcd_restore_snapshot={broken}")
+    assert refused.returncode != 0
+    assert "can't be restored; nothing was changed" in refused.stdout
+    assert host.service("etcd").systemd_properties["ExecMainStartTimestamp"] == before
