@@ -30,7 +30,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish imp
 class ActionModule(ActionBase):
     """Runs on the controller; files go to the task's host over the task's own connection."""
 
-    TRANSFERS_FILES = True
+    # Not by Ansible's own means: it would make a remote folder even where there is nothing to transfer.
+    TRANSFERS_FILES = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _patterns(folder: Path) -> list[str]:
         path = folder / name
         if path.is_file():
             lines = [line.strip() for line in path.read_text().splitlines()]
-            return [*ALWAYS_IGNORED, *(line for line in lines if line and not line.startswith("#"))]
+            return [*(line for line in lines if line and not line.startswith("#")), *ALWAYS_IGNORED]
     return list(ALWAYS_IGNORED)
 
 
@@ -165,7 +165,9 @@ def source_files(folder: Path) -> list[str]:
 def source_digest(folder: Path) -> str:
     """A digest of a build context: names, contents and whether files are executable."""
     digest = hashlib.sha256()
-    for name in source_files(folder):
+    # An application may well leave its Dockerfile out of its image, but it decides what is built.
+    instructions = [name for name in CONTAINERFILES if (folder / name).is_file()]
+    for name in sorted({*source_files(folder), *instructions}):
         path = folder / name
         executable = bool(path.stat().st_mode & 0o100)
         digest.update(f"{name}\0{executable}\0{sha256_file(path)}\n".encode())
@@ -365,7 +367,7 @@ class ImageBuilder:
         buildah = ["buildah", "--root", str(self._storage), "--runroot", str(self._work / "run")]
         buildah += ["--storage-driver", "overlay"]
         argv = [*buildah, "bud", "--isolation", "chroot", "--network", "host", "--pull-never", "--layers=false"]
-        argv += ["--format", "oci", "--file", str(context / recipe.containerfile.name), "--tag", "localhost/result"]
+        argv += ["--format", "oci", "--file", str(recipe.containerfile), "--tag", "localhost/result"]
         suite = ""
         written = written_bases(recipe.containerfile.read_text())
         for number, (reference, entry) in enumerate(recipe.bases.items()):
