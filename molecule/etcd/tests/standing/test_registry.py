@@ -150,15 +150,13 @@ def test_the_visitors_host_and_port_arrive(workers):
     assert website().body.split()[1] == f"website.localhost:{DOOR_PORT}"
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        "systemctl kill --signal=KILL page",
-        "nft add table inet page; nft add chain inet page input '{ type filter hook input priority 0; }';"
-        " nft add rule inet page input tcp dport 30080 drop",
-    ],
-    ids=["process", "network"],
+SILENCE = (
+    "nft add table inet page; nft add chain inet page input '{ type filter hook input priority 0; }';"
+    " nft add rule inet page input tcp dport 30080 drop"
 )
+
+
+@pytest.mark.parametrize("failure", ["systemctl kill --signal=KILL page", SILENCE], ids=["process", "network"])
 def test_no_request_fails_while_a_worker_goes_away(workers, failure):
     """Steady requests, about twenty a second, for four seconds; the worker goes after one."""
     with ThreadPoolExecutor(max_workers=20) as pool:
@@ -174,11 +172,14 @@ def test_no_request_fails_while_a_worker_goes_away(workers, failure):
 
 
 def test_only_tls_1_2_and_newer(recwarn):
-    for port in (5000, 8443, 6443):
+    for port in (5000, 8443):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-        with socket.create_connection((INFRA, port), timeout=5) as plain, pytest.raises(OSError):
+        with (
+            socket.create_connection((INFRA, port), timeout=5) as plain,
+            pytest.raises(ssl.SSLError, match="(?i)protocol"),
+        ):
             context.wrap_socket(plain)
 
 
@@ -195,9 +196,7 @@ def test_a_check_changes_nothing():
 
 
 def test_routes_that_contradict_each_other_are_refused():
-    routes = (
-        '[{"name": "a", "node_port": 30080, "health_path": "/"}, {"name": "b", "node_port": 30080, "health_path": "/"}]'
-    )
-    refused = playbook("registry", "-e", f'{{"registry_http_routes": {routes}}}')
+    routes = [{"name": name, "node_port": 30080, "health_path": "/"} for name in ("a", "b")]
+    refused = playbook("registry", "-e", json.dumps({"registry_http_routes": routes}))
     assert refused.returncode != 0
     assert "a name or a node_port twice" in refused.stdout
