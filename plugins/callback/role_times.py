@@ -8,6 +8,7 @@ DOCUMENTATION = r"""
 name: role_times
 type: aggregate
 short_description: Time each role and keep the times of the last run that changed something
+version_added: "0.1.0"
 description:
   - Prints how many seconds each role took when the run ends.
   - Keeps them in C(reports/role-times.json) of the sandbox's state directory, for the landing page. A run without

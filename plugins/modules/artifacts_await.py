@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: artifacts_await
 short_description: Wait until components lie in the cache
+version_added: "0.1.0"
 description:
   - Waits for what M(cicd.sandbox.artifacts_queue) makes in the background, and shows its progress.
   - Fails as soon as one of them has failed, with the words of what made it.

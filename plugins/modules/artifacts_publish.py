@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: artifacts_publish
 short_description: Put components from the cache into the artifact store and the image registry
+version_added: "0.1.0"
 description:
   - Compares SHA256SUMS in the store and digests in the registry with the cache, side by side for all components, and
     transfers what differs. The host of the task is the one that carries the store.

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: artifacts_queue
 short_description: Make the components that the cache lacks, in the background
+version_added: "0.1.0"
 description:
   - Starts a detached process that builds or downloads what the cache lacks, a few components at a time, in the order
     in which the site needs them, and returns at once. M(cicd.sandbox.artifacts_await) waits for components.

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: artifacts_source
 short_description: Find out whether official releases can be had from here
+version_added: "0.1.0"
 description:
   - Asks a release server and an image registry for a sign of life, once, and writes down what was found. Later runs
     read that.

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: container_image
 short_description: Build a container image with buildah, or copy the official one, once
+version_added: "0.1.0"
 description:
   - Builds the image that the catalogue of components has under a name, with what it starts from and the programs that
     go into it, or copies the official one with skopeo, by digest. The result is an OCI image layout in a cache, keyed

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: debian_root
 short_description: Make a Debian root file system, once
+version_added: "0.1.0"
 description:
   - Makes a root file system with C(mmdebstrap) and keeps it in a cache, keyed by everything that goes into it.
   - The mirror is the one that this machine's apt uses.

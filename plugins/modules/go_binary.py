@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: go_binary
 short_description: Build programs from a published Go module, once
+version_added: "0.1.0"
 description:
   - Downloads a module at a pinned version from the module proxy that the machine's Go is configured with, builds
     programs of it and keeps them in a cache. The key is everything that decides the result, the version of Go included.

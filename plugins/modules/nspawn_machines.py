@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nspawn_machines
 short_description: Manage a sandbox's systemd-nspawn machines
+version_added: "0.1.0"
 description:
   - Boots machines side by side from one root file system, each with a copy-on-write layer of its own, a fixed
     address on the sandbox's bridge and key-only SSH, and returns when all of them answer.

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nspawn_network
 short_description: Manage a sandbox's private bridge and its packet filter
+version_added: "0.1.0"
 description:
   - Makes a bridge with the first address of its network, and an nftables table of its own.
   - The table translates the addresses of machines that may reach outside, and drops every packet that would

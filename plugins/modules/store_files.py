@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: store_files
 short_description: Install files from the artifact store
+version_added: "0.1.0"
 description:
   - Installs files of one component from the sandbox's artifact store, each verified by the store's SHA256SUMS and put
     in its place in one step.
