@@ -66,13 +66,19 @@ def variables() -> str:
     parts = ["# Variables of the roles\n", NOTE.format(source="roles/*/meta/argument_specs.yml")]
     for path in sorted(REPOSITORY.glob("roles/*/meta/argument_specs.yml")):
         role = path.parents[1].name
+        defaults = yaml.safe_load((path.parents[1] / "defaults/main.yml").read_text(encoding="utf-8")) or {}
         parts.append(f"## {role}\n")
         for entry_point, spec in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].items():
             if entry_point != "main":
                 parts.append(f"### {role}, tasks_from: {entry_point}\n")
             parts.append(paragraph(spec.get("short_description")) + "\n")
-            if spec.get("options"):
-                parts.append(table("Variable", spec["options"]))
+            # A default that is computed stands in the defaults only.
+            options = {
+                name: {"default": defaults[name], **option} if name in defaults else option
+                for name, option in spec.get("options", {}).items()
+            }
+            if options:
+                parts.append(table("Variable", options))
     return "\n".join(parts)
 
 
