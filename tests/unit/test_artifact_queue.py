@@ -1,0 +1,206 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The background queue: order, failure, being killed, being stopped; with a `go` that needs no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fake_go
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.module_utils import _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import Status, remove_tree
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue, open_catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_queue import (
+    BUILDING,
+    CACHED,
+    FAILED,
+    MISSING,
+    QUEUED,
+    State,
+    explain,
+    run,
+    runners,
+    start,
+    stop,
+    survey,
+    sweep,
+)
+from ansible_collections.cicd.sandbox.plugins.modules import artifacts_queue
+
+NAMES = ["first", "second", "third"]
+
+
+def component(name: str, needed: int) -> dict[str, Any]:
+    recipe = {"module": f"example.com/{name}", "version": "v1.0.0", "packages": {name: "."}}
+    return {"version": "1.0.0", "needed": needed, "files": [name], "build": {"go": [recipe]}}
+
+
+@pytest.fixture
+def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The module's option `catalogue`: three components in the order third, second, first."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("PATH", f"{fake_go.install(home)}:/usr/bin:/bin")
+    monkeypatch.setattr(_go_build, "GO_PLACES", ())
+    for name in NAMES:
+        fake_go.add_module(home, f"example.com/{name}", "v1.0.0", {"main.go": "package main"})
+    (tmp_path / "cache").mkdir()
+    return {
+        "components": {name: component(name, 3 - number) for number, name in enumerate(NAMES)},
+        "cache": str(tmp_path / "cache"),
+        "source": "build",
+        "collection": str(tmp_path),
+        "go": {"minimum": "1.26", "fallback": "1.26.5"},
+    }
+
+
+@pytest.fixture
+def catalogue(values: dict[str, Any]) -> Iterator[Catalogue]:
+    catalogue = open_catalogue(values)
+    yield catalogue
+    stop(catalogue.cache, "*")
+
+
+def states(catalogue: Catalogue, names: list[str] | None = None) -> dict[str, str]:
+    return {state.component: state.state for state in survey(catalogue, names or NAMES)}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_everything_is_made_in_the_order_of_need(catalogue: Catalogue, tmp_path: Path) -> None:
+    assert set(states(catalogue).values()) == {MISSING}
+    run(catalogue, NAMES, slots=1, niceness=0)
+    assert set(states(catalogue).values()) == {CACHED}
+    built = [call["argv"][-2] for call in fake_go.calls(tmp_path / "home") if call["argv"][0] == "build"]
+    assert [Path(target).name for target in built] == ["third", "second", "first"]
+
+
+def test_a_failure_is_kept_and_stops_no_other(catalogue: Catalogue, tmp_path: Path) -> None:
+    remove_tree(tmp_path / "home/modules/example.com_second@v1.0.0")
+    run(catalogue, NAMES, slots=2, niceness=0)
+    assert states(catalogue) == {"first": CACHED, "second": FAILED, "third": CACHED}
+    (failed,) = survey(catalogue, ["second"])
+    assert "404 Not Found" in explain([failed])
+    assert failed.log in explain([failed])
+
+
+def test_a_failure_that_is_nobodys_fault_is_kept_too(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(Catalogue, "make", broken)
+    run(catalogue, ["first"], slots=1)
+    (failed,) = survey(catalogue, ["first"])
+    assert failed.state == FAILED
+    assert "KeyError: 'surprise'" in failed.error
+
+
+def test_a_detached_runner_makes_what_is_missing(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "home/slow").write_text("0.3")
+    pid = start(catalogue, NAMES, "dev", slots=2, niceness=0)
+    assert pid != os.getpid()
+    assert set(states(catalogue).values()) <= {QUEUED, BUILDING, CACHED}
+    assert [number for _, number in runners(catalogue.cache, "dev")] == [pid]
+    assert runners(catalogue.cache, "prod") == []
+    wait_for(lambda: set(states(catalogue).values()) == {CACHED})
+    wait_for(lambda: runners(catalogue.cache) == [])
+
+
+def test_a_killed_runner_leaves_what_the_next_one_takes_up(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "home/slow").write_text("60")
+    pid = start(catalogue, NAMES, "dev", slots=1, niceness=0)
+    wait_for(lambda: states(catalogue)["third"] == BUILDING)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: set(states(catalogue).values()) == {MISSING})
+    (lost,) = survey(catalogue, ["first"])
+    assert "run again with the tag artifacts" in explain([lost])
+
+    (tmp_path / "home/slow").unlink()
+    start(catalogue, NAMES, "dev", slots=2, niceness=0)
+    wait_for(lambda: set(states(catalogue).values()) == {CACHED})
+
+
+def test_a_runner_is_stopped_with_what_it_started(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "home/slow").write_text("60")
+    pid = start(catalogue, NAMES, "dev", slots=1, niceness=0)
+    wait_for(lambda: states(catalogue)["third"] == BUILDING)
+    assert stop(catalogue.cache, "prod") == []
+    assert stop(catalogue.cache, "dev") == [pid]
+    assert set(states(catalogue).values()) == {MISSING}
+    assert list(catalogue.cache.glob("*/*/.*")) == []
+    assert stop(catalogue.cache, "dev") == []
+
+
+def test_what_is_being_made_is_not_swept(catalogue: Catalogue, tmp_path: Path) -> None:
+    entry = catalogue.plan("first").entry
+    assert entry is not None
+    entry.partial.mkdir(parents=True)
+    (tmp_path / "home/slow").write_text("60")
+    start(catalogue, ["third"], "dev", slots=1, niceness=0)
+    wait_for(lambda: states(catalogue, ["third"])["third"] == BUILDING)
+    third = catalogue.plan("third").entry
+    assert third is not None
+    wait_for(third.partial.exists)
+    sweep(catalogue.cache)
+    assert not entry.partial.exists()
+    assert third.partial.exists()
+
+
+def test_remnants_of_a_status_are_not_believed(catalogue: Catalogue) -> None:
+    entry = catalogue.plan("first").entry
+    assert entry is not None
+    Status.of(entry).write(entry, state="building", pid=1)
+    assert states(catalogue)["first"] == MISSING
+
+
+def test_a_corrupt_entry_is_made_anew(catalogue: Catalogue) -> None:
+    run(catalogue, ["first"], slots=1, niceness=0)
+    entry = catalogue.plan("first").entry
+    assert entry is not None
+    (entry.directory / "first").write_text("spoilt")
+    assert states(catalogue)["first"] == MISSING
+    run(catalogue, ["first"], slots=1, niceness=0)
+    assert states(catalogue)["first"] == CACHED
+
+
+def test_progress_is_one_line() -> None:
+    state = State("etcd", "3.7.3", BUILDING, since=100, step="compiling etcd", detail="12 packages")
+    assert state.describe(170) == "etcd 3.7.3: for 1:10 min, compiling etcd: 12 packages"
+    assert State("etcd", "3.7.3", QUEUED).describe(170) == "etcd 3.7.3: queued"
+
+
+def test_the_module_starts_only_what_is_missing(
+    catalogue: Catalogue, values: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(**more: Any) -> dict[str, Any]:
+        arguments = {"catalogue": values, "owner": "dev", "niceness": 0, **more}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            artifacts_queue.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    run(catalogue, ["first"], slots=1, niceness=0)
+    foreseen = call(_ansible_check_mode=True)
+    assert (foreseen["changed"], foreseen["started"], foreseen["pid"]) == (True, ["third", "second"], 0)
+    assert set(states(catalogue, ["second", "third"]).values()) == {MISSING}
+    started = call()
+    assert (started["changed"], started["started"]) == (True, ["third", "second"])
+    wait_for(lambda: set(states(catalogue).values()) == {CACHED})
+    wait_for(lambda: runners(catalogue.cache) == [])
+    again = call()
+    assert (again["changed"], again["started"]) == (False, [])
+    assert set(again["states"].values()) == {CACHED}
+    assert call(state="stopped")["changed"] is False
+    assert "no component 'none'" in call(names=["none"])["msg"]
