@@ -53,6 +53,9 @@ class ActionModule(ActionBase):
         )
         try:
             return {**result, **self._publish(arguments)}
+        except FileNotFoundError as error:
+            hint = "the role registry makes it: run with its tag first"
+            return {**result, "failed": True, "msg": f"{error.filename} is not there; {hint}"}
         except (ArtifactError, OSError) as error:
             return {**result, "failed": True, "msg": str(error)}
 

@@ -43,7 +43,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._debian_root import c
 INDEX = "index.json"
 CONTAINERFILES = ("Containerfile", "Dockerfile")
 IGNORE_FILES = (".containerignore", ".dockerignore")
-ALWAYS_IGNORED = ("**/__pycache__", "**/node_modules", "**/.venv", "**/.git", "**/.*_cache", "**/*.pyc")
+# Names that never belong to a context, whatever its ignore file says; node_modules alone is thousands of files.
+ALWAYS_IGNORED = ("__pycache__", "node_modules", ".venv", ".git", ".*_cache", "*.pyc")
 # Raise when the way images are built changes, so that cached ones are made anew.
 FORMAT = 1
 
@@ -125,8 +126,12 @@ def _patterns(folder: Path) -> list[str]:
         path = folder / name
         if path.is_file():
             lines = [line.strip() for line in path.read_text().splitlines()]
-            return [*(line for line in lines if line and not line.startswith("#")), *ALWAYS_IGNORED]
-    return list(ALWAYS_IGNORED)
+            return [line for line in lines if line and not line.startswith("#")]
+    return []
+
+
+def _never(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in ALWAYS_IGNORED)
 
 
 def _matches(relative: str, pattern: str) -> bool:
@@ -149,9 +154,10 @@ def source_files(folder: Path) -> list[str]:
     """Relative paths of a build context's files, without what its ignore file (and common sense) leaves out."""
     patterns = _patterns(folder)
     found = []
-    for root, _, names in os.walk(folder):
-        for name in names:
-            relative = str((Path(root) / name).relative_to(folder))
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _never(name)]
+        for name in (name for name in names if not _never(name)):
+            relative = os.path.relpath(f"{root}/{name}", folder)
             ignored = False
             for pattern in patterns:
                 negated = pattern.startswith("!")
