@@ -245,6 +245,10 @@ class Status:
         except (OSError, ValueError, TypeError):
             return None
 
+    def finish(self, entry: Entry) -> None:
+        """Write down that the entry is made, and how long that took."""
+        self.write(entry, state="done", step="", detail="", seconds=round(time.time() - self.since, 1))
+
     def write(self, entry: Entry, **changes: Any) -> None:
         """Change fields and write the file."""
         for name, value in changes.items():

@@ -465,5 +465,5 @@ def build_image(entry: Entry, recipe: ImageRecipe | Reference, niceness: int = 1
         except ArtifactError as error:
             status.write(entry, state="failed", error=str(error))
             raise
-        status.write(entry, state="done", step="", detail="", seconds=status.updated - status.since)
+        status.finish(entry)
         return True

@@ -312,7 +312,7 @@ def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain,
         if entry.usable():
             return False
         status = Status.of(entry)
-        status.write(entry, state="building", since=status.since)
+        status.write(entry, state="building")
         try:
             runner = Runner(entry, status, niceness)
             entry.log.write_text("")
@@ -329,5 +329,5 @@ def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain,
         except ArtifactError as error:
             status.write(entry, state="failed", error=str(error))
             raise
-        status.write(entry, state="done", step="", detail="", seconds=status.updated - status.since)
+        status.finish(entry)
         return True

@@ -174,7 +174,7 @@ def fetch_entry(
             raise
         finally:
             remove_tree(work)
-        status.write(entry, state="done", step="", detail="", seconds=status.updated - status.since)
+        status.finish(entry)
         return True
 
 
