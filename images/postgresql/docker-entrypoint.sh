@@ -25,7 +25,7 @@ initialize() {
         --encoding=UTF8 --locale-provider=builtin --locale=C.UTF-8
     rm -f "$new.password"
     echo "host all all all scram-sha-256" >> "$new/pg_hba.conf"
-    echo "listen_addresses = '*'" >> "$new/postgresql.conf"
+    printf "listen_addresses = '*'\njit = off\n" >> "$new/postgresql.conf"
     if [ "$database" != postgres ]; then
         printf 'CREATE DATABASE "%s" OWNER "%s";\n' "$database" "$user" |
             postgres --single -j -D "$new" postgres > /dev/null

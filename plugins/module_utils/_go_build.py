@@ -93,8 +93,9 @@ class GoRecipe:
                 raise ArtifactError(f"{self.module}: {program!r} is not a plain file name")
 
     def identity(self) -> dict[str, Any]:
-        """All that decides what is built, for a key; what is empty decides nothing."""
-        fields = {name: value for name, value in asdict(self).items() if value and name != "checksum_database"}
+        """All that decides what is built, for a key: not what is empty, and not how downloads are checked."""
+        checks = ("sum", "unlisted", "checksum_database")
+        fields = {name: value for name, value in asdict(self).items() if value and name not in checks}
         return {**fields, "flags": [*BUILD_FLAGS, *LINK_FLAGS], "environment": ENVIRONMENT}
 
 

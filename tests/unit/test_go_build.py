@@ -88,6 +88,8 @@ def test_the_key_changes_with_all_that_decides_the_result() -> None:
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}), RECIPE], "1.26.8"),
     }
     assert len(keys) == 9
+    # How a download is checked does not decide what is built.
+    assert go_key([GoRecipe(NAME, VERSION, {"tool": "."}, sum="h1:x")], "1.26.8") in keys
 
 
 @pytest.mark.parametrize(
