@@ -13,12 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testinfra.host import Host
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
 DOOR_PORT = int(os.environ["SANDBOX_DOOR_PORT"])
 INFRA = "198.18.3.2"
 MEMBERS = {"etcd-1": "198.18.3.11", "etcd-2": "198.18.3.12", "etcd-3": "198.18.3.13"}
+
+
+def machine(name: str) -> Host:
+    """Give testinfra's host of a name, for tests that need a certain one."""
+    return Host.get_host(f"ansible://{name}", ansible_inventory=INVENTORY)
 
 
 def playbook(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +63,7 @@ def get(url: str, *, ca: str = "", password: str = "", method: str = "GET", data
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, headers=names, method=method, data=data)
     try:
-        with urllib.request.urlopen(request, timeout=15, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             return Answer(answer.status, answer.headers, answer.read().decode(errors="replace"))
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.headers, error.read().decode(errors="replace"))

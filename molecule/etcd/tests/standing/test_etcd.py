@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from helpers import MEMBERS, STATE, etcdctl, marker, playbook
+from helpers import MEMBERS, STATE, etcdctl, machine, marker, playbook
 
 testinfra_hosts = ["ansible://etcd"]
 
@@ -40,11 +40,10 @@ def test_nothing_lies_ready_to_make_another_cluster(host):
 @pytest.mark.parametrize("port", [2379, 2380])
 def test_nobody_is_let_in_without_a_certificate(host, port):
     ca = "/etc/etcd/pki/ca.crt"
-    refused = host.run(
-        f"curl --silent --show-error --cacert {ca} https://{host.check_output('hostname')}:{port}/health"
-    )
-    assert refused.rc != 0
-    assert "certificate required" in refused.stderr or "alert" in refused.stderr
+    refused = host.run(f"curl --silent --cacert {ca} https://{host.check_output('hostname')}:{port}/health")
+    # The server ends the connection in the handshake, or when the first bytes are sent or received.
+    assert refused.rc in {35, 55, 56}
+    assert refused.stdout == ""
 
 
 def test_a_certificate_of_another_ca_is_not_enough(host):
@@ -76,7 +75,7 @@ def test_what_the_controller_keeps_is_the_users_alone(path):
     assert (STATE / path).stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("members", ["0", "4", "9"])
+@pytest.mark.parametrize("members", ["0", "4"])
 def test_a_number_of_members_that_cannot_be_is_refused(members):
     refused = playbook("etcd", "-e", f"etcd_members={members}")
     assert refused.returncode != 0
@@ -94,7 +93,8 @@ def test_a_restore_has_to_be_asked_for_by_name():
         assert "changed=0" in refused.stdout
 
 
-def test_a_broken_snapshot_is_refused_before_anything_stops(host, tmp_path):
+def test_a_broken_snapshot_is_refused_before_anything_stops(tmp_path):
+    host = machine("etcd-1")
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"no database" * 1000)
     before = host.service("etcd").systemd_properties["ExecMainStartTimestamp"]

@@ -11,8 +11,7 @@ import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers import DOOR_PORT, INFRA, INVENTORY, STATE, Answer, get, playbook
-from testinfra.host import Host
+from helpers import DOOR_PORT, INFRA, STATE, Answer, get, machine, playbook
 
 REGISTRY = f"https://{INFRA}:5000/v2"
 STORE = f"https://{INFRA}:8443"
@@ -31,10 +30,6 @@ class Page(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): pass
 http.server.ThreadingHTTPServer(("", 30080), Page).serve_forever()
 """
-
-
-def machine(name: str) -> Host:
-    return Host.get_host(f"ansible://{name}", ansible_inventory=INVENTORY)
 
 
 def website(path: str = "/") -> Answer:
@@ -176,10 +171,7 @@ def test_only_tls_1_2_and_newer(recwarn):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-        with (
-            socket.create_connection((INFRA, port), timeout=5) as plain,
-            pytest.raises(ssl.SSLError, match="(?i)protocol"),
-        ):
+        with socket.create_connection((INFRA, port), timeout=5) as plain, pytest.raises(ssl.SSLError):
             context.wrap_socket(plain)
 
 
