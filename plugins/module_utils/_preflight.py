@@ -215,9 +215,7 @@ def check_names(inventory: Inventory, known: Mapping[str, Iterable[str]]) -> lis
         if role is None:
             continue
         likely = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0.75)
-        remedy = (
-            f"Did you mean {likely[0]}?" if likely else f"roles/{role}/README.md and defaults name those there are."
-        )
+        remedy = f"Did you mean {likely[0]}?" if likely else f"roles/{role}/defaults names those that there are."
         findings.append(Finding(name, "is no variable of any role", inventory.origin(name), remedy))
     return findings
 
@@ -335,6 +333,30 @@ def check_settings(host: str, values: Mapping[str, int | None], wanted: Mapping[
         if value is not None and value < minimum:
             remedy = f"Set it in /etc/sysctl.d, or at once: sysctl -w {setting}={minimum}"
             findings.append(Finding(host, f"{setting} is {value}, at least {minimum} is needed", "/proc/sys", remedy))
+    return findings
+
+
+def gather(
+    results: Mapping[str, Mapping[str, Any]], before: float, after: float, tolerance: float
+) -> list[dict[str, Any]]:
+    """Return the findings of all hosts.
+
+    results: host → what the module host_check returned, or what Ansible says where it could not run.
+    before, after: the controller's clock around it, in seconds since 1970.
+    """
+    findings: list[dict[str, Any]] = []
+    for host, result in results.items():
+        if "findings" in result:
+            findings += result["findings"]
+            clock = check_clock(host, float(result["time"]), before, after, tolerance)
+            findings += [finding.fields() for finding in clock]
+            continue
+        said = " ".join(str(result.get("msg") or result.get("module_stderr") or "no reason was given").split())
+        if result.get("unreachable"):
+            found, remedy = f"can't be reached: {said}", "Check its address, its SSH server and your key."
+        else:
+            found, remedy = f"can't be looked at: {said}", "Be root there, or have sudo without a password."
+        findings.append(Finding(host, found, "", remedy).fields())
     return findings
 
 

@@ -82,14 +82,14 @@ def current(path: Path) -> tuple[str | None, int | None]:
         return None, None
 
 
-def write(module: AnsibleModule, path: Path, content: str, mode: int) -> None:
+def write(path: Path, content: str, mode: int) -> None:
     """Replace a file by a new one with the wanted text and mode, never showing half of it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(content)
     Path(name).chmod(mode)
-    module.atomic_move(name, str(path), unsafe_writes=False, keep_dest_attrs=False)
+    Path(name).replace(path)
 
 
 def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
@@ -105,7 +105,7 @@ def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
     elif text == wanted and had_mode == mode:
         return None
     elif not module.check_mode:
-        write(module, path, wanted, mode)
+        write(path, wanted, mode)
     header = {"before_header": f"{path} ({had_mode or 0:04o})", "after_header": f"{path} ({mode:04o})"}
     if file["sensitive"]:
         return {**header, "before": "(sensitive)\n", "after": "(sensitive, changed)\n"}

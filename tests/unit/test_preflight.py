@@ -1,0 +1,263 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings before anything changes: the inventory's and a host's."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils import _preflight as preflight
+from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import Finding, Inventory, Listener, Port
+
+HOSTS = """\
+all:
+  children:
+    machines:
+      hosts:
+        cp-1: {ansible_host: 198.18.0.21}  # cp-9: not here
+"""
+GROUPS = {"infra": ["infra-1"], "etcd": ["etcd-1"], "control_plane": ["cp-1"], "workers": ["worker-1"]}
+NETWORKS = {
+    "machines_network": "198.18.0.0/24",
+    "sandbox_pod_network": "10.244.0.0/16",
+    "sandbox_service_network": "10.96.0.0/16",
+}
+KNOWN = {"cluster": ["cluster_dns_domain", "cluster_ready_timeout"], "sandbox": ["sandbox_pod_network"]}
+
+
+def inventory(**changes: Any) -> Inventory:
+    values: dict[str, Any] = {
+        "groups": GROUPS,
+        "addresses": {"cp-1": "198.18.0.21"},
+        "networks": NETWORKS,
+        "values": {"sandbox_domain": "localhost"},
+        "names": ["ansible_host", "cluster_dns_domain"],
+        "files": {"hosts.yml": HOSTS, "group_vars/all.yml": "sandbox_pod_network: 10.244.0.0/16\n"},
+    }
+    return Inventory(**(values | changes))
+
+
+def texts(findings: list[Finding]) -> list[str]:
+    return [finding.text() for finding in findings]
+
+
+def test_a_sound_inventory_has_no_findings() -> None:
+    assert preflight.check_inventory(inventory(), KNOWN, "machines_network") == []
+
+
+@pytest.mark.parametrize("group", ["infra", "etcd", "control_plane", "workers"])
+def test_names_an_empty_and_a_missing_group(group: str) -> None:
+    empty = preflight.check_groups(inventory(groups=GROUPS | {group: []}))
+    missing = preflight.check_groups(inventory(groups={name: GROUPS[name] for name in GROUPS if name != group}))
+    assert [(finding.where, finding.found) for finding in (*empty, *missing)] == [
+        (f"group {group}", "is empty"),
+        (f"group {group}", "is missing"),
+    ]
+
+
+@pytest.mark.parametrize(("members", "need", "lose"), [(2, 2, 0), (4, 3, 1)])
+def test_warns_of_even_members_with_the_arithmetic(members: int, need: int, lose: int) -> None:
+    groups = GROUPS | {"etcd": [f"etcd-{number}" for number in range(members)]}
+    (finding,) = preflight.check_groups(inventory(groups=groups))
+    assert finding.warning
+    assert f"{members} members, of which {need} have to answer: it survives the loss of {lose}" in finding.found
+
+
+def test_refuses_a_host_that_is_control_plane_and_worker() -> None:
+    (finding,) = preflight.check_groups(inventory(groups=GROUPS | {"workers": ["worker-1", "cp-1"]}))
+    assert finding.text() == "host cp-1: is in control_plane and in workers (hosts.yml:5). Take it out of one."
+
+
+def test_names_both_of_two_networks_that_overlap() -> None:
+    findings = preflight.check_networks(inventory(networks=NETWORKS | {"sandbox_service_network": "10.244.128.0/17"}))
+    assert texts(findings) == [
+        (
+            "sandbox_pod_network and sandbox_service_network: 10.244.0.0/16 and 10.244.128.0/17 overlap"
+            " (group_vars/all.yml:1). Give machines, pods and services networks of their own."
+        )
+    ]
+
+
+@pytest.mark.parametrize("text", ["10.244.0.0/33", "10.244.0.1/16", "pods", ""])
+def test_says_what_is_no_network(text: str) -> None:
+    (finding,) = preflight.check_networks(inventory(networks={"sandbox_pod_network": text}))
+    assert finding.found == f"{text!r} is no network"
+    assert finding.source == "group_vars/all.yml:1"
+
+
+def test_networks_of_two_families_do_not_overlap() -> None:
+    assert preflight.check_networks(inventory(networks={"four": "10.0.0.0/8", "six": "fd00::/8"})) == []
+
+
+def test_finds_addresses_outside_the_bridge_and_those_of_two_hosts() -> None:
+    addresses = {"cp-1": "198.18.1.21", "worker-1": "198.18.0.31", "worker-2": "198.18.0.31"}
+    findings = preflight.check_addresses(inventory(addresses=addresses), "machines_network")
+    assert [(finding.where, finding.found) for finding in findings] == [
+        ("host cp-1", "its address 198.18.1.21 is outside machines_network 198.18.0.0/24"),
+        ("host worker-2", "has the address 198.18.0.31 of worker-1"),
+    ]
+
+
+def test_hosts_of_ones_own_are_on_no_bridge() -> None:
+    assert preflight.check_addresses(inventory(addresses={"cp-1": "203.0.114.1"}), "") == []
+    assert preflight.check_addresses(inventory(addresses={"cp-1": "cp-1.lan"}), "machines_network") == []
+
+
+@pytest.mark.parametrize("address", ["192.0.2.21", "198.51.100.1", "203.0.113.255", "cp-1.example.org"])
+def test_addresses_of_the_documentation_are_placeholders(address: str) -> None:
+    (finding,) = preflight.check_placeholders(inventory(addresses={"cp-1": address}))
+    assert finding.found == f"{address} is a placeholder"
+
+
+@pytest.mark.parametrize(("value", "count"), [("example.com", 1), ("sandbox.example.net", 1), ("anexample.org", 0)])
+def test_names_of_the_documentation_are_placeholders(value: str, count: int) -> None:
+    assert len(preflight.check_placeholders(inventory(values={"sandbox_domain": value}))) == count
+
+
+def test_suggests_the_variable_that_is_meant() -> None:
+    names = ["cluster_dns_domian", "cluster_zzz", "clusters", "other_thing", "sandbox_pod_network"]
+    findings = preflight.check_names(inventory(names=names, files={}), KNOWN)
+    assert texts(findings) == [
+        "cluster_dns_domian: is no variable of any role. Did you mean cluster_dns_domain?",
+        "cluster_zzz: is no variable of any role. roles/cluster/defaults names those that there are.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [("cp-1", "hosts.yml:5"), ("ansible_host", "hosts.yml:5"), ("cp", ""), ("cp-9", ""), ("machines", "hosts.yml:3")],
+)
+def test_finds_the_line_that_sets_a_name(name: str, origin: str) -> None:
+    assert inventory().origin(name) == origin
+
+
+def test_reads_swaps() -> None:
+    text = "Filename\tType\tSize\tUsed\tPriority\n/dev/sda2  partition\t1048572\t0\t-2\n/swap file\t1\t0\t-3\n"
+    assert preflight.swap_devices(text) == ["/dev/sda2", "/swap"]
+    assert preflight.check_swap("cp-1", preflight.swap_devices(text.splitlines()[0])) == []
+    assert "swapoff" in preflight.check_swap("cp-1", ["/dev/sda2"])[0].remedy
+
+
+def test_reads_memory() -> None:
+    assert preflight.memory_mb("MemFree: 1 kB\nMemTotal:       24576000 kB\n") == 24000
+    assert preflight.memory_mb("") == 0
+
+
+@pytest.mark.parametrize(("have", "count"), [(2048, 0), (1862, 0), (1800, 1)])
+def test_a_tenth_of_the_memory_is_the_kernels(have: int, count: int) -> None:
+    assert len(preflight.check_memory("cp-1", have, 2048)) == count
+
+
+def test_compares_free_space() -> None:
+    assert preflight.check_disk("cp-1", "/var/lib", 100, 100) == []
+    (finding,) = preflight.check_disk("cp-1", "/var/lib", 99, 100)
+    assert finding.found == "/var/lib has 99 MiB free, 100 are needed"
+
+
+def test_free_space_of_a_directory_to_come_is_its_parents(tmp_path: Path) -> None:
+    assert preflight.free_mb(tmp_path / "not" / "yet") > 0
+
+
+@pytest.mark.parametrize(
+    ("time", "found"),
+    [
+        (100.0, ""),
+        (104.9, ""),
+        (115.1, ""),
+        (130.0, "its clock is 20 s ahead"),
+        (60.0, "its clock is 40 s behind"),
+    ],
+)
+def test_a_clock_is_off_when_it_is_outside_of_the_look(time: float, found: str) -> None:
+    findings = preflight.check_clock("cp-1", time, 100.0, 110.0, 6)
+    assert "".join(finding.found for finding in findings) == found
+
+
+PROC_NET_TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000
+   1: 0100007F:1F91 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000
+"""
+
+
+def test_finds_who_listens(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(PROC_NET_TCP)
+    for pid, inode in ((7, 4711), (8, 4712), (9, 4713)):
+        (tmp_path / f"{pid}/fd").mkdir(parents=True)
+        (tmp_path / f"{pid}/fd/3").symlink_to(f"socket:[{inode}]")
+        (tmp_path / f"{pid}/cmdline").write_text(f"/usr/bin/program\0--number={pid}\0")
+    assert preflight.read_listeners(tmp_path, [8080, 8081]) == [Listener(8080, 7, "/usr/bin/program --number=7")]
+    assert preflight.read_listeners(tmp_path, [80]) == []
+
+
+def test_what_is_ours_may_have_a_port() -> None:
+    listeners = [Listener(80, 1, "/usr/sbin/haproxy -f x"), Listener(443, 2, "apache2"), Listener(22, 3, "sshd")]
+    findings = preflight.check_ports(
+        "infra-1", [Port(80, "pages", ("haproxy",)), Port(443, "more pages", ("haproxy",))], listeners
+    )
+    assert texts(findings) == [
+        (
+            "infra-1: port 443, for more pages, is in use by process 2: apache2 (/proc/net/tcp)."
+            " Stop it, or choose another port."
+        )
+    ]
+
+
+def test_reads_the_kernels_options(tmp_path: Path) -> None:
+    assert preflight.read_kernel_options(tmp_path, tmp_path, "6.1") is None
+    (tmp_path / "config-6.1").write_text("CONFIG_VETH=m\n# CONFIG_VXLAN is not set\nCONFIG_HZ=250\n")
+    assert preflight.read_kernel_options(tmp_path, tmp_path, "6.1") == {"VETH"}
+    (tmp_path / "config.gz").write_bytes(gzip.compress(b"CONFIG_VXLAN=y\n"))
+    assert preflight.read_kernel_options(tmp_path, tmp_path, "6.1") == {"VXLAN"}
+
+
+def test_a_kernel_that_tells_nothing_is_not_blamed() -> None:
+    wanted = {"VETH": "pods", "VXLAN": "the pod network"}
+    assert preflight.check_kernel("cp-1", None, wanted) == []
+    (finding,) = preflight.check_kernel("cp-1", {"VETH"}, wanted)
+    assert finding.text() == (
+        "cp-1: its kernel lacks CONFIG_VXLAN (its configuration). Use a kernel with it: the pod network."
+    )
+
+
+def test_compares_settings(tmp_path: Path) -> None:
+    (tmp_path / "sys/fs/inotify").mkdir(parents=True)
+    (tmp_path / "sys/fs/inotify/max_user_instances").write_text("128\n")
+    (tmp_path / "sys/fs/text").write_text("words\n")
+    wanted = {"fs.inotify.max_user_instances": 1024, "fs.text": 1, "fs.missing": 1}
+    values = preflight.read_settings(tmp_path, wanted)
+    assert values == {"fs.inotify.max_user_instances": 128, "fs.text": None, "fs.missing": None}
+    (finding,) = preflight.check_settings("cp-1", values, wanted)
+    assert finding.remedy.endswith("sysctl -w fs.inotify.max_user_instances=1024")
+
+
+def test_gathers_all_hosts() -> None:
+    swap = preflight.check_swap("cp-1", ["/dev/sda2"])[0].fields()
+    findings = preflight.gather(
+        {
+            "cp-1": {"findings": [swap], "time": 200.0},
+            "worker-1": {"unreachable": True, "msg": "ssh: connect to host\n 198.18.0.31: No route to host"},
+            "localhost": {"failed": True, "msg": "sudo: a password is required"},
+            "worker-2": {"failed": True, "module_stderr": ""},
+        },
+        100.0,
+        110.0,
+        5,
+    )
+    assert [finding["text"] for finding in findings] == [
+        "cp-1: swap is on: /dev/sda2 (/proc/swaps). Turn it off: swapoff --all, and take it out of /etc/fstab.",
+        (
+            "cp-1: its clock is 90 s ahead (preflight_clock_skew_seconds is 5)."
+            " Synchronize clocks (systemd-timesyncd, chrony): certificates and etcd depend on them."
+        ),
+        (
+            "worker-1: can't be reached: ssh: connect to host 198.18.0.31: No route to host."
+            " Check its address, its SSH server and your key."
+        ),
+        "localhost: can't be looked at: sudo: a password is required. Be root there, or have sudo without a password.",
+        "worker-2: can't be looked at: no reason was given. Be root there, or have sudo without a password.",
+    ]
