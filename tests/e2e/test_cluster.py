@@ -1,0 +1,386 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cluster as its users and its attackers find it: through the API, from pods, and in etcd's raw values."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+STATE = Path(
+    os.environ.get("SANDBOX_STATE_DIRECTORY", Path("~/.local/state/cicd-sandbox/dev").expanduser())  # make e2e
+)
+KUBECONFIG = STATE / "kubeconfig"
+KUBECTL = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-timeout=20s"]
+IMAGE = "docker.io/library/busybox:latest"
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+PACKING = "batch-packing"
+
+Object = dict[str, Any]
+
+
+def kubectl(*arguments: str, stdin: str | None = None, fails: bool = False) -> str:
+    """Run kubectl as the sandbox's admin and return what it says."""
+    run = subprocess.run([*KUBECTL, *arguments], check=False, capture_output=True, text=True, input=stdin)
+    assert (run.returncode != 0) == fails, f"kubectl {' '.join(arguments)}\n{run.stdout}{run.stderr}"
+    return run.stdout.strip()
+
+
+def get(*arguments: str) -> Object:
+    answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
+    return answer
+
+
+def apply(*objects: Object) -> None:
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Try until it is true, and return what it is."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return value
+
+
+@functools.cache
+def nodes() -> dict[str, Object]:
+    return {node["metadata"]["name"]: node for node in get("nodes")["items"]}
+
+
+def control_planes() -> list[str]:
+    return [name for name, node in nodes().items() if CONTROL_PLANE in node["metadata"]["labels"]]
+
+
+def workers() -> list[str]:
+    return [name for name in nodes() if name not in control_planes()]
+
+
+def on(node: str, *line: str) -> str:
+    """Run a command on a machine, as root over SSH."""
+    addresses = {entry["type"]: entry["address"] for entry in nodes()[node]["status"]["addresses"]}
+    options = [f"-oUserKnownHostsFile={STATE}/ssh/known_hosts", "-oBatchMode=yes", f"-i{STATE}/ssh/id_ed25519"]
+    command = ["ssh", *options, f"root@{addresses['InternalIP']}", *line]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def pod(name: str, *command: str, labels: dict[str, str] | None = None, **spec: Any) -> Object:
+    """Describe a pod that sleeps, or runs a command."""
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": list(command) or ["sleep", "infinity"],
+        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}},
+        **spec.pop("container", {}),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name, **(labels or {})}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0, **spec},
+    }
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[str]:
+    """Make a namespace that is gone afterwards, and let kubectl work in it."""
+    name = f"cluster-test-{secrets.token_hex(3)}"
+    kubectl("create", "namespace", name)
+    KUBECTL.append(f"--namespace={name}")
+    yield name
+    KUBECTL.pop()
+    kubectl("delete", "namespace", name, "--wait=true")
+
+
+def ready(*names: str) -> None:
+    kubectl("wait", "--for=condition=Ready", "--timeout=90s", *(f"pod/{name}" for name in names))
+
+
+# --- API server ------------------------------------------------------------------------------------------------------
+
+
+def server() -> str:
+    address: str = yaml.safe_load(KUBECONFIG.read_text())["clusters"][0]["cluster"]["server"]
+    return address
+
+
+def without_credentials(path: str) -> int:
+    authority = yaml.safe_load(KUBECONFIG.read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
+    context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+    try:
+        with urllib.request.urlopen(f"{server()}{path}", context=context, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_api_is_reached_through_the_load_balancer() -> None:
+    assert kubectl("get", "--raw=/readyz") == "ok"
+    own = [entry["address"] for node in nodes().values() for entry in node["status"]["addresses"]]
+    assert server().removeprefix("https://").rpartition(":")[0] not in own
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/livez", 200), ("/readyz", 200), ("/version", 401), ("/api/v1/nodes", 401), ("/api/v1/secrets", 401)],
+)
+def test_nobody_gets_more_than_health(path: str, status: int) -> None:
+    assert without_credentials(path) == status
+
+
+@pytest.mark.parametrize(
+    ("allowed", "arguments"),
+    [
+        (True, ["create", "namespaces"]),
+        (False, ["list", "secrets", "--as=system:anonymous", "--as-group=system:unauthenticated"]),
+        (False, ["list", "secrets", "--as=somebody"]),
+        (False, ["get", "pods", "--as=system:serviceaccount:default:default"]),
+        (False, ["get", "secrets", "--as=system:node:worker-1", "--as-group=system:nodes"]),
+        (False, ["delete", "nodes", "--as=system:serviceaccount:kube-system:coredns"]),
+    ],
+)
+def test_who_may_do_what(allowed: bool, arguments: list[str]) -> None:
+    answer = kubectl("auth", "can-i", *arguments, "--all-namespaces", fails=not allowed)
+    assert answer.startswith("yes") == allowed
+
+
+def test_no_join_token_is_left() -> None:
+    tokens = get("secrets", "--namespace=kube-system", "--field-selector=type=bootstrap.kubernetes.io/token")
+    assert tokens["items"] == []
+
+
+def etcd_value(key: str) -> bytes:
+    """Read a key's raw value from etcd with the API server's certificate."""
+    configuration = get("configmap", "kubeadm-config", "--namespace=kube-system")["data"]["ClusterConfiguration"]
+    endpoint = yaml.safe_load(configuration)["etcd"]["external"]["endpoints"][0]
+    pki = "/etc/kubernetes/pki/etcd"
+    credentials = [f"--cacert {pki}/ca.crt", f"--cert {pki}/apiserver-etcd-client.crt"]
+    body = json.dumps({"key": base64.b64encode(key.encode()).decode()})
+    line = ["curl -sS --fail", *credentials, f"--key {pki}/apiserver-etcd-client.key", f"--data '{body}'"]
+    answer = json.loads(on(control_planes()[0], *line, f"{endpoint}/v3/kv/range"))
+    return base64.b64decode(answer["kvs"][0]["value"])
+
+
+def test_secrets_are_encrypted_at_rest(namespace: str) -> None:
+    marker = f"plain-{secrets.token_hex(16)}"
+    for kind, source in (("secret", ["generic", "marker"]), ("configmap", ["marker"])):
+        kubectl("create", kind, *source, f"--from-literal=value={marker}")
+    encoded = base64.b64encode(marker.encode())
+    secret, configmap = (etcd_value(f"/registry/{kind}/{namespace}/marker") for kind in ("secrets", "configmaps"))
+    assert secret.startswith(b"k8s:enc:")
+    assert marker.encode() not in secret
+    assert encoded not in secret
+    assert marker.encode() in configmap, "the way etcd is read here does not show plain values"
+    assert base64.b64decode(get("secret", "marker")["data"]["value"]) == marker.encode()
+
+
+def test_the_audit_log_has_what_was_done_and_no_secrets(namespace: str) -> None:
+    marker = f"audited-{secrets.token_hex(8)}"
+    kubectl("create", "secret", "generic", "audited", f"--from-literal=value={marker}")
+    command = f"grep -h -F {namespace} /var/log/kubernetes/audit.log || true"
+
+    def events() -> list[Object]:
+        lines = [line for plane in control_planes() for line in on(plane, command).splitlines()]
+        found = [json.loads(line) for line in lines]
+        return [event for event in found if event.get("objectRef", {}).get("name") == "audited"]
+
+    (event,) = until(events)
+    assert (event["verb"], event["level"], event["stage"]) == ("create", "Metadata", "ResponseComplete")
+    encoded = base64.b64encode(marker.encode()).decode()
+    for plane in control_planes():
+        count = on(plane, f"grep -c -e {marker} -e {encoded} /var/log/kubernetes/audit.log || true")
+        assert count.strip() == "0"
+
+
+def test_keys_of_nodes_are_roots_alone() -> None:
+    names = " -o ".join(f"-name '{name}'" for name in ("*.key", "*.conf", "hosts.toml", "encryption.yml"))
+    find = f"find /etc/kubernetes /etc/containerd/certs.d -type f \\( {names} \\) -printf '%m %u %p\\n'"
+    for node in nodes():
+        files = on(node, find).splitlines()
+        assert len(files) >= 6
+        assert [line for line in files if not line.startswith("600 root ")] == []
+
+
+# --- scheduling ------------------------------------------------------------------------------------------------------
+
+
+def test_control_planes_are_tainted_and_run_no_workloads(namespace: str) -> None:
+    for name in control_planes():
+        taints = [(taint["key"], taint["effect"]) for taint in nodes()[name]["spec"].get("taints", [])]
+        assert (CONTROL_PLANE, "NoSchedule") in taints
+    apply(pod("refused", nodeSelector={CONTROL_PLANE: ""}))
+
+    def unschedulable() -> list[str]:
+        conditions = get("pod", "refused")["status"].get("conditions", [])
+        return [condition["message"] for condition in conditions if condition.get("reason") == "Unschedulable"]
+
+    assert "untolerated taint" in until(unschedulable)[0]
+    kubectl("delete", "pod", "refused")
+    namespaces = {
+        entry["metadata"]["namespace"]
+        for entry in get("pods", "--all-namespaces")["items"]
+        if entry["spec"].get("nodeName") in control_planes()
+    }
+    assert namespaces == {"kube-system"}
+
+
+def placed(app: str, count: int) -> list[str]:
+    """Wait until so many pods have nodes, and return the nodes."""
+
+    def names() -> list[str] | None:
+        pods = get("pods", f"--selector=app={app}")["items"]
+        found = [entry["spec"].get("nodeName", "") for entry in pods]
+        return found if len(found) == count and all(found) else None
+
+    found: list[str] | None = until(names)
+    assert found, kubectl("get", "events", "--output=wide")
+    return found
+
+
+@pytest.mark.parametrize(("scheduler", "expected"), [("default-scheduler", 2), (PACKING, 1)])
+def test_profiles_spread_and_pack(namespace: str, scheduler: str, expected: int) -> None:
+    template = pod(scheduler, schedulerName=scheduler)
+    apply(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": scheduler},
+            "spec": {
+                "parallelism": 4,
+                "completions": 4,
+                "template": {
+                    "metadata": {"labels": {"app": scheduler}},
+                    "spec": template["spec"] | {"restartPolicy": "Never"},
+                },
+            },
+        }
+    )
+    found = placed(scheduler, 4)
+    kubectl("delete", "job", scheduler, "--wait=false")
+    assert len(set(found)) == min(expected, len(workers())), found
+
+
+# --- network, names, logs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def talkers(namespace: str) -> dict[str, str]:
+    """Run a server on one worker, and a friend and a stranger on another; return where the server is reached."""
+    here, there = workers()[0], workers()[-1]
+    host = "kubernetes.io/hostname"
+    listen = ["sh", "-c", "mkdir /tmp/www && echo hello > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"]
+    apply(
+        pod("server", *listen, nodeSelector={host: here}),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "server"},
+            "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+        pod("friend", nodeSelector={host: there}),
+        pod("stranger", nodeSelector={host: there}),
+    )
+    ready("server", "friend", "stranger")
+    return {
+        "pod": f"{get('pod', 'server')['status']['podIP']}:8080",
+        "service": "server",
+        "name": f"server.{namespace}.svc",
+    }
+
+
+def hears(client: str, address: str) -> bool:
+    command = f"wget -q -T 2 -O - http://{address}/ || true"
+    return kubectl("exec", client, "--", "sh", "-c", command) == "hello"
+
+
+def test_network_policies_are_enforced_between_nodes(talkers: dict[str, str]) -> None:
+    for address in talkers.values():
+        assert until(lambda address=address: hears("friend", address), 30), address
+        assert until(lambda address=address: hears("stranger", address), 30), address
+    apply(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "friends-only"},
+            "spec": {
+                "podSelector": {"matchLabels": {"app": "server"}},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}]}],
+            },
+        }
+    )
+    assert until(lambda: not hears("stranger", talkers["pod"]), 30), "the policy is not enforced"
+    for address in talkers.values():
+        assert hears("friend", address), address
+        assert not hears("stranger", address), address
+    kubectl("delete", "networkpolicy", "friends-only")
+    assert until(lambda: hears("stranger", talkers["service"]), 30)
+
+
+def test_names_of_the_cluster_are_found(talkers: dict[str, str]) -> None:
+    assert "Address" in kubectl("exec", "friend", "--", "nslookup", "kubernetes.default.svc.cluster.local")
+
+
+def test_kubelets_prove_who_they_are(namespace: str) -> None:
+    """Logs pass through the API server, which takes kubelets of the cluster's CA only."""
+    apply(pod("words", "sh", "-c", "echo spoken; exec sleep infinity"))
+    ready("words")
+    assert kubectl("logs", "words") == "spoken"
+    line = "head -c0 </dev/null | openssl s_client -connect localhost:10250 -CAfile /etc/kubernetes/pki/kubelet/ca.crt"
+    for node in nodes():
+        assert "Verify return code: 0 (ok)" in on(node, f"{line} 2>/dev/null")
+
+
+# --- metrics and storage ---------------------------------------------------------------------------------------------
+
+
+def test_metrics_of_all_nodes_and_of_pods() -> None:
+    """metrics-server reads each kubelet every 15 seconds."""
+
+    def known() -> set[str]:
+        items = json.loads(kubectl("get", "--raw=/apis/metrics.k8s.io/v1beta1/nodes"))["items"]
+        return {item["metadata"]["name"] for item in items}
+
+    assert until(lambda: known() == set(nodes()), 90), known()
+    assert kubectl("top", "nodes", "--no-headers").count("\n") == len(nodes()) - 1
+    assert "coredns" in kubectl("top", "pods", "--namespace=kube-system", "--no-headers")
+
+
+def test_volumes_keep_what_pods_wrote(namespace: str) -> None:
+    apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}},
+        }
+    )
+    volume = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
+    mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    apply(pod("writer", "sh", "-c", "echo kept > /data/file; exec sleep infinity", container=mount, **volume))
+    ready("writer")
+    claim = get("persistentvolumeclaim", "data")
+    assert claim["status"]["phase"] == "Bound"
+    assert claim["spec"]["storageClassName"] == "local-path"
+    kubectl("delete", "pod", "writer")
+    apply(pod("reader", container=mount, **volume))
+    ready("reader")
+    assert kubectl("exec", "reader", "--", "cat", "/data/file") == "kept"
+    kubectl("delete", "pod", "reader")
+    kubectl("delete", "persistentvolumeclaim", "data")
+    name = claim["spec"]["volumeName"]
+    assert until(lambda: name not in kubectl("get", "persistentvolumes", "--output=name")), "the volume was not removed"
