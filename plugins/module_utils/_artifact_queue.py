@@ -162,6 +162,8 @@ def _serve(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, n
     pid = os.getpid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
+    # Whoever runs a play reads what root has made here.
+    os.umask(0o022)
     log = catalogue.cache / "queue" / "log" / f"runner-{owner}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
