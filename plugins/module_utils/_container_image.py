@@ -75,9 +75,8 @@ class Reference:
 
     @property
     def mirrored(self) -> str:
-        """Its repository and tag in the sandbox's registry; images of ours keep their bare name."""
-        prefix = "" if self.registry == OWN_REGISTRY else f"{self.registry}/"
-        return f"{prefix}{self.repository}:{self.tag}"
+        """Its repository and tag in the sandbox's registry: below the name of the registry it stands for."""
+        return str(self)
 
 
 OWN_REGISTRY = "registry.sandbox.internal"

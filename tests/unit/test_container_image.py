@@ -106,7 +106,7 @@ def test_what_is_no_reference_is_refused() -> None:
 def test_the_registry_keeps_upstreams_names_below_upstreams_registry() -> None:
     assert Reference.parse("registry.k8s.io/pause:3.10.2").mirrored == "registry.k8s.io/pause:3.10.2"
     assert Reference.parse("busybox").mirrored == "docker.io/library/busybox:latest"
-    assert Reference.parse("registry.sandbox.internal/front-end:1").mirrored == "front-end:1"
+    assert Reference.parse("registry.sandbox.internal/front-end:1").mirrored == "registry.sandbox.internal/front-end:1"
 
 
 def test_bases_are_what_a_containerfile_starts_from() -> None:
