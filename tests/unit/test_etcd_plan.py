@@ -8,6 +8,8 @@ from itertools import product
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.cicd.sandbox.plugins.filter import etcd_arithmetic, etcd_plan
 from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_plan import (
     Found,
     Listed,
@@ -191,3 +193,13 @@ def test_reads_the_result_of_the_module() -> None:
     }
     found = Found.read("etcd-1", result)
     assert found.members == (Listed("a", "etcd-1", ("https://198.18.0.11:2380",)),)
+
+
+def test_the_filters_speak_ansible() -> None:
+    filters = {**etcd_plan.FilterModule().filters(), **etcd_arithmetic.FilterModule().filters()}
+    nothing = {"data": False, "healthy": False, "cluster_id": "", "members": []}
+    plan = filters["etcd_plan"](dict.fromkeys(NAMES, nothing), DECLARED, {})
+    assert plan["action"] == "bootstrap"
+    assert filters["etcd_arithmetic"](3) == ""
+    with pytest.raises(AnsibleFilterError, match="no result of etcd_member_info"):
+        filters["etcd_plan"]({"etcd-1": {"skipped": True}}, DECLARED, {})
