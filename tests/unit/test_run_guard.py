@@ -1,0 +1,125 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run at a time for a sandbox, and no tags that nothing carries."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils import _run_guard
+from ansible_collections.cicd.sandbox.plugins.module_utils._run_guard import Holder, hold, unknown_tags
+
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tags: [step]
+  tasks:
+    - ansible.builtin.debug: {msg: it ran}
+      tags: [detail]
+"""
+HOLD_AND_WAIT = """
+import importlib.util, signal, sys
+spec = importlib.util.spec_from_file_location("guard", sys.argv[1])
+guard = sys.modules["guard"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(guard)
+lock = guard.hold(sys.argv[2])
+print("held", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def sandbox() -> str:
+    """Give a name that nobody else uses: the lock is the whole machine's."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+def test_lock_is_free_again_when_it_is_closed(sandbox: str) -> None:
+    first = hold(sandbox)
+    assert not isinstance(first, Holder)
+    assert isinstance(hold(sandbox), Holder)
+    first.close()
+    second = hold(sandbox)
+    assert not isinstance(second, Holder)
+    second.close()
+
+
+def test_sandboxes_do_not_share_a_lock(sandbox: str) -> None:
+    first, second = hold(sandbox), hold(f"{sandbox}-other")
+    assert not isinstance(first, Holder)
+    assert not isinstance(second, Holder)
+    first.close()
+    second.close()
+
+
+def test_holder_is_named_and_its_end_frees_the_lock(sandbox: str) -> None:
+    before = time.time()
+    command = [sys.executable, "-c", HOLD_AND_WAIT, _run_guard.__file__, sandbox]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        # More questions than the socket's backlog holds: none of them may wait.
+        found = [hold(sandbox) for _ in range(4)]
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    first = found[0]
+    assert isinstance(first, Holder)
+    assert first.pid == holder.pid
+    assert first.user == "root" or os.geteuid() != 0
+    assert first.since == pytest.approx(before, abs=5)
+    assert sandbox in first.command
+    assert all(isinstance(answer, Holder) for answer in found)
+
+    again = hold(sandbox)
+    assert not isinstance(again, Holder)
+    again.close()
+
+
+def test_refusal_says_who_and_what_to_do() -> None:
+    text = Holder(17, "jo", "ansible-playbook site.yml", 0).text("dev")
+    assert "sandbox dev: process 17 of jo, 'ansible-playbook site.yml'" in text
+    assert "Nothing was changed" in text
+
+
+def test_tags_of_ansible_itself_are_known() -> None:
+    assert unknown_tags(["all", "tagged", "etcd", "ectd"], ["etcd"]) == ["ectd"]
+
+
+def play(folder: Path, sandbox: str, *arguments: str, name: str = "site.yml") -> subprocess.CompletedProcess[str]:
+    (folder / name).write_text(PLAYBOOK, encoding="utf-8")
+    inventory = folder / "hosts.yml"
+    hosts = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}, "vars": {"sandbox_name": sandbox}}}
+    inventory.write_text(json.dumps(hosts), encoding="utf-8")
+    command = ["ansible-playbook", str(folder / name), "-i", str(inventory), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_second_run_is_refused_before_its_first_task(tmp_path: Path, sandbox: str) -> None:
+    lock = hold(sandbox)
+    assert not isinstance(lock, Holder)
+    with lock:
+        refused = play(tmp_path, sandbox)
+        assert refused.returncode == 1
+        assert f"Another run works on the sandbox {sandbox}" in refused.stderr
+        assert f"process {os.getpid()} of" in refused.stderr
+        assert "it ran" not in refused.stdout
+
+        assert "it ran" in play(tmp_path, sandbox, "--check").stdout
+        assert "it ran" in play(tmp_path, sandbox, name="status.yml").stdout
+    assert "it ran" in play(tmp_path, sandbox).stdout
+
+
+def test_unknown_tag_is_refused(tmp_path: Path, sandbox: str) -> None:
+    refused = play(tmp_path, sandbox, "--tags", "detail,stepp")
+    assert refused.returncode == 1
+    assert "No step carries the tag stepp. There are: step." in refused.stderr
+    assert play(tmp_path, sandbox, "--skip-tags", "setp").returncode == 1
+    assert "it ran" in play(tmp_path, sandbox, "--tags", "detail").stdout
