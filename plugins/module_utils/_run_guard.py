@@ -19,6 +19,8 @@ from pathlib import Path
 
 # Tags with a meaning of their own to Ansible.
 SPECIAL_TAGS = frozenset({"all", "always", "never", "tagged", "untagged"})
+# Molecule skips these whether or not anything carries them.
+MOLECULE_TAGS = frozenset({"molecule-notest", "notest"})
 # struct ucred: pid, uid, gid.
 _UCRED = struct.Struct("3i")
 
@@ -97,4 +99,4 @@ def _started(pid: int) -> float:
 
 def unknown_tags(asked: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return the tags asked for that nothing carries, sorted."""
-    return sorted(set(asked) - set(known) - SPECIAL_TAGS)
+    return sorted(set(asked) - set(known) - SPECIAL_TAGS - MOLECULE_TAGS)

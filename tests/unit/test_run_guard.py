@@ -123,3 +123,7 @@ def test_unknown_tag_is_refused(tmp_path: Path, sandbox: str) -> None:
     assert "No step carries the tag stepp. There are: step." in refused.stderr
     assert play(tmp_path, sandbox, "--skip-tags", "setp").returncode == 1
     assert "it ran" in play(tmp_path, sandbox, "--tags", "detail").stdout
+
+
+def test_molecules_own_tags_are_not_unknown() -> None:
+    assert unknown_tags(["molecule-notest", "notest", "setp"], ["step"]) == ["setp"]
