@@ -20,7 +20,7 @@ from pathlib import Path
 # Tags with a meaning of their own to Ansible.
 SPECIAL_TAGS = frozenset({"all", "always", "never", "tagged", "untagged"})
 # Molecule skips these whether or not anything carries them.
-MOLECULE_TAGS = frozenset({"molecule-notest", "notest"})
+MOLECULE_TAGS = frozenset({"molecule-idempotence-notest", "molecule-notest", "notest"})
 # struct ucred: pid, uid, gid.
 _UCRED = struct.Struct("3i")
 
