@@ -67,7 +67,7 @@ class CallbackModule(CallbackBase):
         self.role = role.get_name() if role else None
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Keep the times so far where something changed."""
+        """Keep the times so far where something changed: the last play, the summary, shows what is kept then."""
         self._close()
         self.role = None
         self.play = play
@@ -94,7 +94,6 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, *_args: Any) -> None:
         """Print the table."""
         self._close()
-        self._keep()
         if not self.seconds:
             return
         self._display.banner("SECONDS BY ROLE")
