@@ -14,6 +14,7 @@ import ipaddress
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -415,8 +416,10 @@ def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:
 
 
 def _links(directory: Path) -> list[str]:
-    """Return what a process's descriptors are; nothing where it ended meanwhile, or is somebody else's."""
-    try:
-        return [str(entry.readlink()) for entry in directory.iterdir()]
-    except OSError:
-        return []
+    """Return what a process's descriptors are; those that are closed meanwhile, or are not ours to see, are left out."""
+    links = []
+    with suppress(OSError):
+        for entry in directory.iterdir():
+            with suppress(OSError):
+                links.append(str(entry.readlink()))
+    return links
