@@ -416,7 +416,7 @@ def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:
 
 
 def _links(directory: Path) -> list[str]:
-    """Return what a process's descriptors are; those that are closed meanwhile, or are not ours to see, are left out."""
+    """Return what a process's descriptors are; what is closed meanwhile, or not ours to see, is left out."""
     links = []
     with suppress(OSError):
         for entry in directory.iterdir():
