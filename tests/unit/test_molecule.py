@@ -1,0 +1,44 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Molecule skips what it does not find and calls that a success: every step of a scenario has to be there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import REPOSITORY, load
+
+SCENARIOS = sorted(path.parent for path in (REPOSITORY / "molecule").glob("*/molecule.yml"))
+
+pytestmark = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+
+
+def steps(scenario: Path) -> list[list[str]]:
+    settings: dict[str, Any] = load(scenario / "molecule.yml")
+    return [step.split() for step in settings["scenario"]["test_sequence"]]
+
+
+def test_every_playbook_is_there(scenario: Path) -> None:
+    playbooks = load(scenario / "molecule.yml")["ansible"].get("playbooks", {})
+    for action, *arguments in steps(scenario):
+        if action in {"verify", "idempotence"}:
+            continue
+        # An action with arguments is skipped too where it has no playbook of its own name.
+        assert (scenario / playbooks.get(action, f"{action}.yml")).is_file(), f"{action} {arguments} would be skipped"
+        assert [name for name in arguments if not (scenario / name).is_file()] == []
+
+
+def test_every_verification_has_tests(scenario: Path) -> None:
+    for action, *arguments in steps(scenario):
+        for directory in arguments or ["tests"]:
+            # What is named is a directory: molecule walks it and finds nothing in a file.
+            found = list((scenario / directory).rglob("test_*.py"))
+            assert action != "verify" or found, f"verify {directory} would be skipped"
+
+
+def test_it_starts_and_ends_clean(scenario: Path) -> None:
+    actions = [action for action, *_ in steps(scenario)]
+    assert actions[0] == actions[-1] == "destroy"
+    assert "idempotence" in actions
