@@ -253,7 +253,9 @@ def placed(app: str, count: int) -> list[str]:
 
 @pytest.mark.parametrize(("scheduler", "expected"), [("default-scheduler", 2), (PACKING, 1)])
 def test_profiles_spread_and_pack(namespace: str, scheduler: str, expected: int) -> None:
-    template = pod(scheduler, schedulerName=scheduler)
+    # Large enough to weigh against what runs on the nodes already.
+    requests = {"resources": {"requests": {"cpu": "200m", "memory": "256Mi"}}}
+    template = pod(scheduler, schedulerName=scheduler, container=requests)
     apply(
         {
             "apiVersion": "batch/v1",

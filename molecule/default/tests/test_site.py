@@ -15,7 +15,7 @@ INVENTORY = os.environ["SANDBOX_INVENTORY"]
 
 def changes(*arguments: str) -> list[str]:
     """Run the site and return the tasks that changed or failed, as `host: task`."""
-    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": ""}
+    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     line = ["ansible-playbook", "site.yml", "--inventory", INVENTORY, *arguments]
     run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
     start = run.stdout.find("{")
