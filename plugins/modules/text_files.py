@@ -8,7 +8,7 @@ short_description: Write several text files of a host in one go
 description:
   - Writes each file whole and atomically, only where its content or its mode differs.
   - One task for a service's whole configuration, where a loop over C(ansible.builtin.template) would cross the
-    connection once a file. Use C(lookup('ansible.builtin.template', ...)) for the contents.
+    connection once a file. Use C(lookup('cicd.sandbox.template', ...)) for the contents.
 version_added: 0.1.0
 author: cicd.sandbox contributors
 options:
@@ -52,7 +52,7 @@ EXAMPLES = r"""
   cicd.sandbox.text_files:
     files:
       - path: /etc/containerd/config.toml
-        content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
+        content: "{{ lookup('cicd.sandbox.template', 'config.toml.j2') }}"
       - path: /etc/containerd/old.toml
         state: absent
 """
