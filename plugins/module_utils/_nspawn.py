@@ -488,6 +488,15 @@ class MachineDirectory:
         # A process id is used again sooner or later: make sure that it is still ours.
         return pid if f"--directory={self.root}".encode() in arguments else None
 
+    def processes(self) -> set[int]:
+        """Return every process of the machine, also what outlived a systemd-nspawn that was killed.
+
+        With systemd on the host it is empty: a unit's processes end with its main process.
+        """
+        groups = [hierarchy / self.cgroup for hierarchy in hierarchies()]
+        found = {int(pid) for group in groups for file in group.rglob("cgroup.procs") for pid in _lines(file)}
+        return found - {0}  # 0 stands for a process of another PID namespace
+
     def built_on(self) -> str | None:
         """Return the root file system the machine's layer was started on."""
         with suppress(OSError):
@@ -600,11 +609,13 @@ class MachineDirectory:
         if not self.exists():
             return ["create", "start"]
         if self.pid() is None:
-            return ["start"]
+            return ["end what is left of it", "start"] if self.processes() else ["start"]
         return ["update"] if self.stale_files() else []
 
     def start(self) -> None:
         """Mount the machine's root, write its files and start it; does not wait for it."""
+        # The kernel takes a dead machine's link away some time after its last process.
+        self._link("delete")
         for name in ("upper", "work", "root"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
@@ -636,11 +647,14 @@ class MachineDirectory:
 
     def link_up(self) -> bool:
         """Bring the host's end of the machine's veth pair up; False while it does not exist."""
+        return self._link("set", "up")
+
+    def _link(self, verb: str, *arguments: str) -> bool:
         # systemd-nspawn shortens a long name and keeps the full one as an alternative name.
         name = f"vb-{self.site.network.sandbox}-{self.machine.name}"
         for candidate in (name, name[:15]):
             with suppress(NspawnError):
-                run(["ip", "link", "set", "dev", candidate, "up"])
+                run(["ip", "link", verb, "dev", candidate, *arguments])
                 return True
         return False
 
@@ -667,14 +681,20 @@ class MachineDirectory:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def runs(self) -> bool:
+        """Tell whether anything of the machine runs."""
+        return self.pid() is not None or bool(self.processes())
+
     def kill(self) -> None:
-        """End the machine at once: its PID 1 takes every process of its namespace with it."""
+        """End the machine at once: its PID 1 takes every process of its namespace with it.
+
+        systemd-nspawn itself is left to see that, and to tidy up.
+        """
         pid = self.pid()
-        if pid is None:
-            return
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        children = _lines(Path(f"/proc/{pid}/task/{pid}/children")) if pid else []
+        for process in {*map(int, children), *self.processes()} - {pid}:
             with suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
 
     def clean_up(self) -> None:
         """Remove what a machine that no longer runs leaves on the host: mount, unit, cgroups."""
@@ -694,11 +714,26 @@ class MachineDirectory:
         remove_cgroups(self.cgroup)
 
 
+def hierarchies() -> list[Path]:
+    """Return where the host's cgroup hierarchies are mounted: one of v2, or one for each controller of v1."""
+    if unified_cgroups():
+        return [CGROUPS]
+    return [path for path in CGROUPS.iterdir() if not path.is_symlink()]
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the words of a kernel's file; none where it is gone."""
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
 def remove_cgroups(group: str) -> None:
     """Remove a cgroup and all below it in every hierarchy, where they are empty."""
-    for controller in CGROUPS.iterdir():
-        top = controller / group
-        if controller.is_symlink() or not top.is_dir():
+    for hierarchy in hierarchies():
+        top = hierarchy / group
+        if not top.is_dir():
             continue
         for directory, _names, _files in os.walk(top, topdown=False):
             with suppress(OSError):
@@ -740,12 +775,12 @@ def present(site: Site, *, timeout: float) -> dict[str, list[str]]:
     Raises:
         NspawnError: a machine did not open its SSH port in ``timeout`` seconds; with its last console lines.
     """
-    done: dict[str, list[str]] = {}
     started: list[MachineDirectory] = []
-    for machine in site.machines:
-        directory = MachineDirectory(site, machine)
-        actions = directory.plan()
-        done[machine.name] = actions
+    directories = [MachineDirectory(site, machine) for machine in site.machines]
+    done = {directory.machine.name: directory.plan() for directory in directories}
+    end(directory for directory in directories if directory.pid() is None)
+    for directory in directories:
+        actions = done[directory.machine.name]
         if "start" in actions:
             directory.start()
             started.append(directory)
@@ -763,15 +798,15 @@ def present(site: Site, *, timeout: float) -> dict[str, list[str]]:
 
 def stopped(site: Site, *, timeout: float, dry_run: bool) -> dict[str, list[str]]:
     """Shut every machine down in good order; those that need longer than ``timeout`` seconds are ended."""
-    running = [item for item in (MachineDirectory(site, machine) for machine in site.machines) if item.pid()]
+    running = [item for item in (MachineDirectory(site, machine) for machine in site.machines) if item.runs()]
     done: dict[str, list[str]] = {machine.name: [] for machine in site.machines}
     done |= {item.machine.name: ["stop"] for item in running}
     if not dry_run:
         for item in running:
             item.signal(signal.SIGTERM)
-        pending = list(running)
-        _wait(pending, lambda item: item.pid() is None, timeout)
-        end(pending)
+        pending = [item for item in running if item.pid()]
+        _wait(pending, lambda item: not item.runs(), timeout)
+        end(running)
         for item in running:
             item.clean_up()
     return done
@@ -783,13 +818,13 @@ def end(running: Iterable[MachineDirectory]) -> None:
     Raises:
         NspawnError: a machine still runs after 30 s.
     """
-    pending = [item for item in running if item.pid()]
+    pending = [item for item in running if item.runs()]
     for item in pending:
         item.kill()
-    _wait(pending, lambda item: item.pid() is None, 30)
+    _wait(pending, lambda item: not item.runs(), 30)
     if pending:
-        names = ", ".join(f"{item.machine.name} (process {item.pid()})" for item in pending)
-        raise NspawnError(f"machines still run 30 s after they were killed: {names}")
+        left = [f"{item.machine.name} (processes {', '.join(map(str, sorted(item.processes())))})" for item in pending]
+        raise NspawnError(f"machines still run 30 s after they were killed: {'; '.join(left)}")
 
 
 def absent(site: Site, *, dry_run: bool) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,28 @@ class TestMachine:
         assert machine.plan() == ["update"]
         monkeypatch.setattr(MachineDirectory, "stale_files", lambda _: [])
         assert machine.plan() == []
+
+    @pytest.mark.parametrize("unified", [False, True])
+    def test_what_outlived_systemd_nspawn_is_found_and_ended(
+        self, site: Site, tmp_path: Path, monkeypatch: Any, unified: bool
+    ) -> None:
+        monkeypatch.setattr(_nspawn, "CGROUPS", tmp_path / "cgroup")
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: False)
+        machine = MachineDirectory(site, site.machines[0])
+        _nspawn.write(machine.path / "lower", "/root-fs")
+        hierarchy = tmp_path / "cgroup" / ("" if unified else "pids")
+        hierarchy.mkdir(parents=True)
+        group = hierarchy / machine.cgroup / "payload"
+        if unified:
+            _nspawn.write(tmp_path / "cgroup/cgroup.controllers", "pids")
+        assert machine.plan() == ["start"]
+        orphan = subprocess.Popen(["sleep", "60"])
+        _nspawn.write(group / "cgroup.procs", f"0\n{orphan.pid}\n")
+        assert machine.pid() is None
+        assert machine.runs()
+        assert machine.plan() == ["end what is left of it", "start"]
+        machine.kill()
+        assert orphan.wait(timeout=10) == -signal.SIGKILL
 
 
 def test_a_file_is_written_only_when_it_differs(tmp_path: Path) -> None:

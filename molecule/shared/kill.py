@@ -1,0 +1,49 @@
+"""Kills machines of a sandbox with SIGKILL.
+
+Usage: kill.py SANDBOX supervisor|everything MACHINE…. `supervisor` kills systemd-nspawn alone, as the kernel does when
+memory runs out; what it started lives on without it. `everything` kills all processes, as a loss of power does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def processes(sandbox: str, machine: str) -> Iterator[int]:
+    """Every process in the cgroups of a machine, with systemd on this computer or without."""
+    groups = (f"/cicd-sandbox/{sandbox}/{machine}", f"/machine.slice/cicd-sandbox-{sandbox}-{machine}.service")
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            pid = int(entry.name)
+            if any(f"{group}\n" in f"{line}\n" or f"{group}/" in line for line in lines(entry) for group in groups):
+                yield pid
+
+
+def lines(entry: Path) -> list[str]:
+    return (entry / "cgroup").read_text().splitlines()
+
+
+def supervisor(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd-nspawn"]
+
+
+def main() -> None:
+    sandbox, what, *machines = sys.argv[1:]
+    found = {machine: list(processes(sandbox, machine)) for machine in machines}
+    if what == "supervisor":
+        found = {machine: supervisor(pids) for machine, pids in found.items()}
+    missing = [machine for machine, pids in found.items() if not pids]
+    if missing:
+        sys.exit(f"nothing of {', '.join(missing)} runs")
+    for pid in (pid for pids in found.values() for pid in pids):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
