@@ -20,7 +20,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -840,6 +839,8 @@ def absent(site: Site, *, dry_run: bool) -> dict[str, list[str]]:
         end(there)
         for item in there:
             item.clean_up()
-            shutil.rmtree(item.path)
+        if there:
+            # rm takes half of rmtree's time, and with this option never what is mounted below.
+            run(["rm", "--recursive", "--force", "--one-file-system", *(str(item.path) for item in there)])
         remove_cgroups(f"cicd-sandbox/{site.network.sandbox}")
     return {item.machine.name: ["remove"] if item in there else [] for item in items}
