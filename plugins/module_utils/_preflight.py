@@ -14,10 +14,13 @@ import ipaddress
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # RFC 5737 and RFC 2606: addresses and names that are reserved for documentation stand for yours.
@@ -50,11 +53,30 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Role:
+    """The variables of a role: those one may set, those it has fixed, and what its argument_specs say of them."""
+
+    settable: AbstractSet[str] = frozenset()
+    fixed: AbstractSet[str] = frozenset()
+    specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable's value, and a host that has it."""
+
+    name: str
+    value: Any
+    host: str
+
+
+@dataclass(frozen=True)
 class Inventory:
     """What is asked for.
 
     groups: group → hosts. addresses: host → address. networks: variable → CIDR. values: variable → value, of those
-    whose text is looked at. names: all variables of all hosts. files: text files they are set in.
+    whose text is looked at. names: all variables of all hosts. files: text files they are set in. settings: values of
+    variables that have a role's prefix.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -63,6 +85,7 @@ class Inventory:
     values: Mapping[str, str]
     names: Sequence[str]
     files: Mapping[str, str]
+    settings: Sequence[Setting] = ()
 
     def origin(self, name: str) -> str:
         """Return where a variable or a host is set, as ``file:line``; empty where no file has it."""
@@ -74,17 +97,18 @@ class Inventory:
         return ""
 
 
-def check_inventory(inventory: Inventory, known: Mapping[str, Iterable[str]], machines_network: str) -> list[Finding]:
-    """Check groups, addresses, networks and names.
+def check_inventory(inventory: Inventory, roles: Mapping[str, Role], machines_network: str) -> list[Finding]:
+    """Check groups, addresses, networks, names and values.
 
-    known: role → its variables. machines_network: the variable with the bridge's network, "" where there is none.
+    machines_network: the variable with the bridge's network, "" where there is none.
     """
     return [
         *check_groups(inventory),
         *check_networks(inventory),
         *check_addresses(inventory, machines_network),
         *check_placeholders(inventory),
-        *check_names(inventory, known),
+        *check_names(inventory, roles),
+        *check_values(inventory, roles),
     ]
 
 
@@ -207,18 +231,50 @@ def check_placeholders(inventory: Inventory) -> list[Finding]:
     return findings
 
 
-def check_names(inventory: Inventory, known: Mapping[str, Iterable[str]]) -> list[Finding]:
-    """Find variables with a role's prefix that no role has: their values would be ignored."""
-    variables = {name for names in known.values() for name in names}
+def check_names(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding]:
+    """Find variables with a role's prefix whose values would be ignored: no role has them, or a role has fixed them."""
+    variables = {name for role in roles.values() for name in role.settable}
+    fixed = {name: role for role, known in roles.items() for name in known.fixed}
     findings = []
     for name in sorted(set(inventory.names) - variables):
-        role = next((role for role in known if name.startswith(f"{role}_")), None)
+        origin = inventory.origin(name)
+        if name in fixed:
+            # Extra variables win over a role's, and are in no file of the inventory.
+            if origin:
+                remedy = "Take it out; --extra-vars is stronger than a role."
+                findings.append(Finding(name, f"is fixed in roles/{fixed[name]}/vars", origin, remedy))
+            continue
+        role = next((role for role in roles if name.startswith(f"{role}_")), None)
         if role is None:
             continue
         likely = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0.75)
         remedy = f"Did you mean {likely[0]}?" if likely else f"roles/{role}/defaults names those that there are."
-        findings.append(Finding(name, "is no variable of any role", inventory.origin(name), remedy))
+        findings.append(Finding(name, "is no variable of any role", origin, remedy))
     return findings
+
+
+def check_values(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding]:
+    """Compare values with the argument specifications, of all roles at once and before the first of them runs."""
+    specs = {name: spec for role in roles.values() for name, spec in role.specs.items()}
+    findings = []
+    for setting in inventory.settings:
+        spec = specs.get(setting.name)
+        if spec is None:
+            continue
+        checked = ArgumentSpecValidator({setting.name: dict(spec)}).validate({setting.name: setting.value})
+        if checked.error_messages:
+            found = "has a wrong value" if spec.get("no_log") else "; ".join(checked.error_messages)
+            origin = inventory.origin(setting.name) or f"a variable of {setting.host}"
+            findings.append(Finding(setting.name, found, origin, "docs/reference/variables.md describes it."))
+    return findings
+
+
+def check_version(version: str, supported: Sequence[str]) -> list[Finding]:
+    """Check that a version, such as 1.37.2, is of a supported minor one."""
+    if version.rpartition(".")[0] in supported:
+        return []
+    remedy = f"Take a version of {', '.join(supported)}."
+    return [Finding("sandbox_versions.kubernetes", f"Kubernetes {version} is not supported", "", remedy)]
 
 
 # --- hosts -----------------------------------------------------------------------------------------------------------

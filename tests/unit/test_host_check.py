@@ -1,6 +1,6 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules host_check and inventory_check, run whole."""
+"""The module host_check, run whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.modules import host_check, inventory_check
-from checkout import REPOSITORY
+from ansible_collections.cicd.sandbox.plugins.modules import host_check
 
 
 def run(module: ModuleType, capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
@@ -57,29 +56,3 @@ def test_a_port_of_somebody_else_is_found(capsys: pytest.CaptureFixture[str]) ->
         answer = run(host_check, capsys, name="here", swap_allowed=True, ports=[{"number": port, "what": "a test"}])
     (finding,) = answer["findings"]
     assert finding["text"].startswith(f"here: port {port}, for a test, is in use by process ")
-
-
-def test_an_inventory_is_read_with_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "group_vars").mkdir()
-    (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    cp-1: {ansible_host: 192.0.2.21}\n")
-    (tmp_path / "group_vars/all.yml").write_text("---\ncluster_redy_timeout: 1\n")
-    (tmp_path / "group_vars/all.yml.orig").write_text("cluster_redy_timeout: 1\n")
-    groups = {"infra": ["a"], "etcd": ["b"], "control_plane": ["cp-1"], "workers": ["c"]}
-    answer = run(
-        inventory_check,
-        capsys,
-        groups=groups,
-        addresses={"cp-1": "192.0.2.21"},
-        networks={"sandbox_pod_network": "10.244.0.0/16"},
-        names=["cluster_redy_timeout", "cluster_ready_timeout", "sandbox_versions", "ansible_host"],
-        sources=[str(tmp_path)],
-        roles=str(REPOSITORY / "roles"),
-    )
-    assert [(finding["found"], finding["source"], finding["remedy"]) for finding in answer["findings"]] == [
-        ("192.0.2.21 is a placeholder", f"{tmp_path}/hosts.yml:3", "Put the host's address there."),
-        (
-            "is no variable of any role",
-            f"{tmp_path}/group_vars/all.yml:2",
-            "Did you mean cluster_ready_timeout?",
-        ),
-    ]

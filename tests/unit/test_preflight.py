@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils import _preflight as preflight
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import Finding, Inventory, Listener, Port
+from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import (
+    Finding,
+    Inventory,
+    Listener,
+    Port,
+    Role,
+    Setting,
+)
 
 HOSTS = """\
 all:
@@ -25,7 +32,17 @@ NETWORKS = {
     "sandbox_pod_network": "10.244.0.0/16",
     "sandbox_service_network": "10.96.0.0/16",
 }
-KNOWN = {"cluster": ["cluster_dns_domain", "cluster_ready_timeout"], "sandbox": ["sandbox_pod_network"]}
+KNOWN = {
+    "cluster": Role(
+        settable={"cluster_dns_domain", "cluster_ready_timeout", "cluster_token"},
+        fixed={"__cluster_stands", "cluster_fixed"},
+        specs={
+            "cluster_ready_timeout": {"type": "int", "description": "Seconds."},
+            "cluster_token": {"type": "int", "no_log": True},
+        },
+    ),
+    "sandbox": Role(settable={"sandbox_pod_network"}),
+}
 
 
 def inventory(**changes: Any) -> Inventory:
@@ -124,6 +141,34 @@ def test_suggests_the_variable_that_is_meant() -> None:
         "cluster_dns_domian: is no variable of any role. Did you mean cluster_dns_domain?",
         "cluster_zzz: is no variable of any role. roles/cluster/defaults names those that there are.",
     ]
+
+
+def test_a_value_that_a_role_has_fixed_is_ignored_only_where_a_file_sets_it() -> None:
+    names = ["cluster_fixed"]
+    assert preflight.check_names(inventory(names=names), KNOWN) == []
+    findings = preflight.check_names(inventory(names=names, files={"all.yml": "cluster_fixed: 1\n"}), KNOWN)
+    assert texts(findings) == [
+        "cluster_fixed: is fixed in roles/cluster/vars (all.yml:1). Take it out; --extra-vars is stronger than a role."
+    ]
+
+
+def test_values_are_those_of_the_argument_specs() -> None:
+    settings = [
+        Setting("cluster_ready_timeout", "300", "cp-1"),
+        Setting("cluster_ready_timeout", "soon", "cp-2"),
+        Setting("cluster_token", "secret", "cp-1"),
+        Setting("cluster_dns_domain", 7, "cp-1"),
+    ]
+    wrong, hidden = texts(preflight.check_values(inventory(settings=settings), KNOWN))
+    assert "cluster_ready_timeout" in wrong
+    assert "'soon'" in wrong
+    assert "(a variable of cp-2)" in wrong
+    assert "secret" not in hidden
+
+
+@pytest.mark.parametrize(("version", "count"), [("1.37.2", 0), ("1.36.9", 1), ("1.3", 1), ("", 1)])
+def test_versions_of_kubernetes(version: str, count: int) -> None:
+    assert len(preflight.check_version(version, ["1.37"])) == count
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: look at an inventory; documented in plugins/modules/inventory_check.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.cicd.sandbox.plugins.module_utils._inventory_files import inventory_texts, known_roles
+from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import (
+    Inventory,
+    Role,
+    Setting,
+    check_inventory,
+    check_version,
+)
+
+ARGUMENTS = {
+    "groups": {"type": "dict", "required": True},
+    "addresses": {"type": "dict", "required": True},
+    "networks": {"type": "dict", "required": True},
+    "bridge": {"type": "str", "default": ""},
+    "values": {"type": "dict", "default": {}},
+    "names": {"type": "list", "elements": "str", "default": []},
+    "kubernetes": {"type": "str", "default": ""},
+    "supported": {"type": "list", "elements": "str", "default": []},
+    "sources": {"type": "list", "elements": "path", "default": []},
+    "roles": {"type": "path", "required": True},
+}
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller: only Ansible's own process sees variables as each host has them."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the findings; they are no failure."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(ARGUMENTS)
+        roles = known_roles(Path(given["roles"]))
+        inventory = Inventory(
+            groups=given["groups"],
+            addresses=given["addresses"],
+            networks=given["networks"],
+            values={name: str(value) for name, value in given["values"].items()},
+            names=given["names"],
+            files=inventory_texts(given["sources"]),
+            settings=list(settings((task_vars or {}).get("hostvars", {}), roles)),
+        )
+        findings = check_inventory(inventory, roles, given["bridge"])
+        if given["kubernetes"]:
+            findings += check_version(given["kubernetes"], given["supported"])
+        return {**result, "changed": False, "findings": [finding.fields() for finding in findings]}
+
+
+def settings(hostvars: Any, roles: dict[str, Role]) -> Iterator[Setting]:
+    """Give each value of a variable that a role specifies once, with the first host that has it.
+
+    A template that needs what only a role brings is left out: the role's own specification sees it filled in.
+    """
+    specified = {name for role in roles.values() for name in role.specs}
+    seen: list[tuple[str, Any]] = []
+    for host in hostvars:
+        for name in specified.intersection(hostvars[host]):
+            try:
+                value = hostvars[host][name]
+            except AnsibleError:
+                continue
+            if (name, value) not in seen:
+                seen.append((name, value))
+                yield Setting(name, value, host)

@@ -1,0 +1,131 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of the whole site with bad input: each ends before its first change and says what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import REPOSITORY, load
+
+Inventory = dict[str, Any]
+SANDBOX = "t-refused"
+MACHINES = Path("/var/lib/cicd-sandbox") / SANDBOX
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Iterator[Path]:
+    """Copy the dev inventory; its sandbox is one that nobody made, on a network of its own."""
+    directory = tmp_path / "inventory"
+    shutil.copytree(REPOSITORY / "inventories/dev", directory)
+    for path in directory.rglob("*.yml"):
+        text = path.read_text().replace("198.18.0.", "198.18.90.")
+        path.write_text(text.replace("sandbox_name: dev", f"sandbox_name: {SANDBOX}").replace("8080", "8190"))
+    sound = shutil.copytree(directory, tmp_path / "sound")
+    yield directory
+    if MACHINES.exists():  # it was not refused
+        subprocess.run(
+            ["ansible-playbook", "playbooks/teardown.yml", f"--inventory={sound}"], check=True, cwd=REPOSITORY
+        )
+
+
+def site(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = ["ansible-playbook", "site.yml", f"--inventory={inventory}", *arguments]
+    environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    return subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+
+
+def refused(inventory: Path, *arguments: str) -> str:
+    """Run the site, which has to refuse without a change; return what it says, on one line."""
+    run = site(inventory, *arguments)
+    said = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + run.stderr).replace("\\n", " "))
+    assert run.returncode != 0, said
+    assert "changed=1" not in said
+    assert not MACHINES.exists()
+    assert not (Path.home() / ".local/state/cicd-sandbox" / SANDBOX / "ssh").exists()
+    return said
+
+
+def hosts(change: Callable[[Inventory], None]) -> Callable[[Path], None]:
+    """Change the groups of the inventory."""
+
+    def apply(inventory: Path) -> None:
+        path = inventory / "hosts.yml"
+        content = load(path)
+        change(content["all"]["children"]["machines"]["children"])
+        path.write_text(yaml.safe_dump(content))
+
+    return apply
+
+
+def variable(text: str) -> Callable[[Path], None]:
+    """Set a variable for all hosts."""
+    return lambda inventory: (inventory / "group_vars/all/wrong.yml").write_text(f"---\n{text}\n") and None
+
+
+CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    "mistyped variable": (
+        variable("cluster_read_timeout: 5"),
+        ["cluster_read_timeout", "wrong.yml", "cluster_ready_timeout"],
+    ),
+    "wrong type": (variable("cluster_ready_timeout: soon"), ["cluster_ready_timeout", "soon", "int"]),
+    "empty group": (hosts(lambda groups: groups["etcd"].update(hosts={})), ["etcd", "group"]),
+    "host in two exclusive groups": (
+        hosts(lambda groups: groups["workers"]["hosts"].update({"cp-1": {}})),
+        ["cp-1", "control_plane", "workers"],
+    ),
+    "overlapping networks": (variable("sandbox_pod_network: 10.96.128.0/17"), ["10.96.128.0/17", "10.96.0.0/16"]),
+    "no network": (variable("sandbox_pod_network: 10.244.0.0/99"), ["sandbox_pod_network", "10.244.0.0/99"]),
+    "address outside the bridge's network": (
+        hosts(lambda groups: groups["workers"]["hosts"]["worker-1"].update(ansible_host="10.9.9.9")),
+        ["worker-1", "10.9.9.9", "198.18.90.0/24"],
+    ),
+    "what the collection has fixed": (
+        variable("sandbox_versions: {kubernetes: 1.36.0}"),
+        ["sandbox_versions", "wrong.yml", "roles/sandbox/vars"],
+    ),
+    "unreachable host": (
+        hosts(
+            lambda groups: groups["workers"]["hosts"]["worker-1"].update(
+                machines_provider="existing", ansible_host="127.0.0.9", ansible_port=9
+            )
+        ),
+        ["worker-1", "refused"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_refused_before_the_first_change(inventory: Path, case: str) -> None:
+    spoil, words = CASES[case]
+    spoil(inventory)
+    said = refused(inventory)
+    assert [word for word in words if word not in said] == [], said
+
+
+def test_an_unknown_tag_is_refused(inventory: Path) -> None:
+    said = refused(inventory, "--tags", "aps")
+    assert "aps" in said
+    assert "apps" in said
+
+
+def test_an_unsupported_version_is_refused(inventory: Path) -> None:
+    components = load(REPOSITORY / "roles/sandbox/vars/main/components.yml")
+    versions = components["sandbox_versions"] | {"kubernetes": "1.19.0"}
+    said = refused(inventory, "--extra-vars", json.dumps({"sandbox_versions": versions}))
+    assert "Kubernetes 1.19.0 is not supported" in said
+
+
+def test_placeholders_of_production_are_refused() -> None:
+    said = refused(REPOSITORY / "inventories/prod")
+    assert "inventories/prod" in said
+    assert "placeholder" in said
