@@ -58,6 +58,7 @@ def test_sources_come_from_the_mirrors_apt_uses() -> None:
 def test_the_command_disables_services_in_the_root() -> None:
     line = command(RECIPE, Path("/target"), ["deb http://mirror.example/debian bookworm main"])
     assert '--customize-hook=chroot "$1" systemctl disable nginx' in line
+    assert '--customize-hook=rm -f "$1"/etc/ssh/ssh_host_*' in line
     assert "--include=systemd,python3" in line
     assert line[-3:] == ["bookworm", "/target", "deb http://mirror.example/debian bookworm main"]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 STATE = Path.home() / ".local/state/cicd-sandbox/t-machines"
+LIBRARY = Path("/var/lib/cicd-sandbox/t-machines")
 ADDRESSES = {"infra-1": "198.18.2.2", "worker-1": "198.18.2.31"}
 testinfra_hosts = ["ansible://machines"]
 
@@ -22,6 +25,13 @@ def test_each_machine_has_its_own_identity(host):
     assert name in ADDRESSES
     assert ADDRESSES[name] in host.check_output("ip -brief address show host0")
     assert len(host.check_output("cat /etc/machine-id")) == 32
+
+
+def test_no_two_machines_share_an_identity():
+    keys = [line.split()[1:] for line in (STATE / "ssh/known_hosts").read_text().splitlines()]
+    assert len(keys) == len({key for _type, key in keys}) == len(ADDRESSES)
+    identities = {(LIBRARY / name / "root/etc/machine-id").read_text() for name in ADDRESSES}
+    assert len(identities) == len(ADDRESSES)
 
 
 def test_machines_know_each_other_by_name(host):
@@ -68,7 +78,8 @@ def test_only_a_machine_that_may_gets_through_this_host(host):
 def test_no_address_of_the_sandbox_leaves_the_uplink():
     before = dropped()
     # The address of a pod, to which this host has no route but its default one.
-    subprocess.run(["ping", "-c", "1", "-W", "1", "10.244.255.254"], check=False, capture_output=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as packet, suppress(PermissionError):
+        packet.sendto(b"", ("10.244.255.254", 9))
     assert dropped() > before
 
 
