@@ -25,7 +25,8 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ MACHINE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 CGROUPS = Path("/sys/fs/cgroup")
 # Between machines starting and an open SSH port lie 2 to 4 s on two idle cores.
 POLL = 0.1
+# Processes that remove files at once; they wait for the disk.
+REMOVERS = 16
 
 
 class NspawnError(Exception):
@@ -826,6 +829,35 @@ def end(running: Iterable[MachineDirectory]) -> None:
         raise NspawnError(f"machines still run 30 s after they were killed: {'; '.join(left)}")
 
 
+def remove_trees(paths: Sequence[Path]) -> None:
+    """Remove directories, never anything that is mounted below them.
+
+    Side by side: where the file system tells the disk of every block that is free again (mount option ``discard``),
+    one rm spends nine tenths of its time waiting.
+    """
+    line = ["rm", "--recursive", "--force", "--one-file-system", "--"]
+    # As deep as the layers of images, <machine>/data/var-lib-containerd/<snapshotter>/snapshots/<number>.
+    parts = [str(part) for path in paths for part in _directories(path, 5)]
+    batches = [batch for batch in (parts[index::REMOVERS] for index in range(REMOVERS)) if batch]
+    with ThreadPoolExecutor(REMOVERS) as pool:
+        for _ in pool.map(lambda batch: run([*line, *batch]), batches):
+            pass
+    if paths:
+        run([*line, *map(str, paths)])
+
+
+def _directories(path: Path, depth: int) -> Iterator[Path]:
+    """Give the directories so many levels below ``path``, on its file system."""
+    if depth == 0:
+        yield path
+        return
+    with os.scandir(path) as entries:
+        inner = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for directory in inner:
+        if not directory.is_mount():
+            yield from _directories(directory, depth - 1)
+
+
 def absent(site: Site, *, dry_run: bool) -> dict[str, list[str]]:
     """End and remove every machine, also those that the inventory no longer names."""
     names = {machine.name: machine for machine in site.machines}
@@ -839,8 +871,6 @@ def absent(site: Site, *, dry_run: bool) -> dict[str, list[str]]:
         end(there)
         for item in there:
             item.clean_up()
-        if there:
-            # rm takes half of rmtree's time, and with this option never what is mounted below.
-            run(["rm", "--recursive", "--force", "--one-file-system", *(str(item.path) for item in there)])
+        remove_trees([item.path for item in there])
         remove_cgroups(f"cicd-sandbox/{site.network.sandbox}")
     return {item.machine.name: ["remove"] if item in there else [] for item in items}

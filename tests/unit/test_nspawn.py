@@ -207,6 +207,19 @@ class TestMachine:
         assert orphan.wait(timeout=10) == -signal.SIGKILL
 
 
+def test_trees_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("one", "two"):
+        deep = tmp_path / name / "a/b/c/d/e/f/g"
+        deep.mkdir(parents=True)
+        (deep / "file").write_text("x")
+        (tmp_path / name / "a/link").symlink_to(kept)
+    _nspawn.remove_trees([tmp_path / "one", tmp_path / "two"])
+    assert list(tmp_path.iterdir()) == [kept]
+    _nspawn.remove_trees([])
+
+
 def test_a_file_is_written_only_when_it_differs(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b"
     assert _nspawn.write(path, "x", 0o600)
