@@ -1,7 +1,8 @@
 """Lists what a sandbox left on this machine, one trace a line; ends with 1 when there is any.
 
-Usage: traces.py SANDBOX [STATE DIRECTORY]. It looks from outside: at /proc, the kernel's mounts, interfaces and rules,
-cgroups, directories and the user's kubeconfig, not at what the roles believe.
+Usage: traces.py SANDBOX ADDRESS, the latter of its infra host, to which the door leads. It looks from outside: at
+/proc, the kernel's mounts, interfaces and rules, cgroups, directories and the user's kubeconfig, not at what the roles
+believe.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ LIBRARY = Path("/var/lib/cicd-sandbox")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def processes(sandbox: str) -> Iterator[str]:
-    """Processes that name the sandbox's directory, or live in its cgroups."""
+def processes(sandbox: str, infra: str) -> Iterator[str]:
+    """Processes that name the sandbox's directory or infra host, or live in its cgroups."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) in {os.getpid(), os.getppid()}:
             continue
@@ -27,7 +28,8 @@ def processes(sandbox: str) -> Iterator[str]:
             group = (entry / "cgroup").read_text()
         except OSError:
             continue
-        if f"{LIBRARY}/{sandbox}/" in command or f"/cicd-sandbox/{sandbox}/" in group:
+        names = f"{LIBRARY}/{sandbox}/" in command or f" {infra}:" in command
+        if names or f"/cicd-sandbox/{sandbox}/" in group:
             yield f"process {entry.name}: {command}"
 
 
@@ -63,10 +65,9 @@ def files(sandbox: str, state: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    sandbox = sys.argv[1]
-    home = Path.home() / ".local/state/cicd-sandbox" / sandbox
-    state = Path(sys.argv[2]) if len(sys.argv) > 2 else home
-    found = [*processes(sandbox), *mounts(sandbox), *network(sandbox), *files(sandbox, state)]
+    sandbox, infra = sys.argv[1:]
+    state = Path.home() / ".local/state/cicd-sandbox" / sandbox
+    found = [*processes(sandbox, infra), *mounts(sandbox), *network(sandbox), *files(sandbox, state)]
     sys.stdout.write("".join(f"{trace}\n" for trace in found))
     return 1 if found else 0
 
