@@ -18,7 +18,8 @@ import yaml
 from checkout import REPOSITORY, load
 
 Inventory = dict[str, Any]
-SANDBOX = "t-refused"
+# The lock of a sandbox is the whole machine's: two test runs at once must not share a name.
+SANDBOX = f"t-{os.getpid()}"
 MACHINES = Path("/var/lib/cicd-sandbox") / SANDBOX
 
 
