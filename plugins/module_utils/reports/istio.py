@@ -1,0 +1,105 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reports of ``istioctl analyze -o json``, 1.8 to 1.31: an array of messages, empty when all is well."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
+    DetailedFinding,
+    Report,
+    Resource,
+    Rule,
+    as_text,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor
+
+TOOL: Final = "istioctl"
+# The code of an error in the analysis itself.
+INTERNAL_ERROR: Final = "IST0001"
+
+# A name of theirs may have dots without a namespace behind the last.
+_CLUSTER_SCOPED: Final = {
+    "Namespace", "Node", "CustomResourceDefinition", "GatewayClass", "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration", "ClusterRole", "ClusterRoleBinding",
+}  # fmt: skip
+
+
+class _Messages:
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._severities: dict[str, str] = {}
+        self._resources: dict[str, Resource] = {}
+        self.clusters: set[str] = set()
+
+    def add(self, item: dict[str, Any]) -> None:
+        """Add a message."""
+        code, level, message, origin = item.get("code"), item.get("level"), item.get("message"), item.get("origin")
+        if type(code) is not str:
+            code = as_text(code)
+        if type(level) is not str:
+            level = as_text(level)
+        if type(message) is not str:
+            message = as_text(message)
+        if type(origin) is not str:
+            origin = as_text(origin)
+        rule = self.report.rules.get(code) or self._rule(code, item)
+        severity = self._severities.get(level)
+        if severity is None:
+            severity = self._severities[level] = severity_of(TOOL, level)
+        resource = self._resources.get(origin)
+        if resource is None:
+            resource = self._resources[origin] = self._resource(origin)
+        finding = DetailedFinding(rule, severity, resource, message, level)
+        if "reference" in item:
+            finding.location, finding.line = _place(as_text(item["reference"]))
+        if "cluster" in item:
+            cluster = as_text(item["cluster"])
+            self.clusters.add(cluster)
+            finding.message = f"{message} (cluster {cluster})"
+        if code == INTERNAL_ERROR:
+            self.report.degrade(message or "an internal error of the analysis")
+        self.report.findings.append(finding)
+
+    def _rule(self, code: str, item: dict[str, Any]) -> Rule:
+        link = item.get("documentationUrl", item.get("documentation_url"))
+        # The messages of one code have the same beginning; the first stands for all.
+        rule = Rule(id=code or "IST", title=as_text(item.get("message")), link=as_text(link))
+        self.report.rules[code] = rule
+        return rule
+
+    def _resource(self, origin: str) -> Resource:
+        kind, _, name = origin.partition(" ")
+        if not name:
+            return self.report.resource("", "", "", origin)
+        namespace = ""
+        if "/" in name:
+            namespace, _, name = name.partition("/")
+        elif kind not in _CLUSTER_SCOPED and "." in name:
+            name, _, namespace = name.rpartition(".")
+        return self.report.resource("", kind, namespace, name)
+
+
+def _place(reference: str) -> tuple[str, int]:
+    path, _, line = reference.rpartition(":")
+    if path and line.isascii() and line.isdigit() and len(line) < 10:
+        return path, int(line)
+    return reference, 0
+
+
+def read(cursor: Cursor) -> Report | None:
+    """Read the report at the cursor; None where it is not istioctl's. ``null`` is how Go writes no messages."""
+    report = Report(TOOL)
+    if cursor.kind() == "n" and cursor.value() is None:
+        return report
+    if cursor.kind() != "[":
+        return None
+    messages = _Messages(report)
+    for item in cursor.elements():
+        if not isinstance(item, dict) or "code" not in item or "level" not in item:
+            return None
+        messages.add(item)
+    report.cluster = ", ".join(sorted(messages.clusters))
+    return report

@@ -1,0 +1,258 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all scanners' reports have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+FORMAT: Final = "cicd.sandbox/report-1"
+
+# What XML can't carry, what drives a terminal, and halves of surrogate pairs.
+_UNSAFE: Final = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DIGITS: Final = re.compile(r"\d+")
+_TAG: Final = re.compile(r"(?:@sha\d+:[0-9a-f]+|:[\w][\w.-]*)$")
+
+
+class ReportError(Exception):
+    """A report, or what belongs to it, can't be used. The text says what is wrong, where, and what to do."""
+
+
+def safe(text: str) -> str:
+    r"""Return a text with control characters and broken surrogates written out: ``\x1b``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(_written_out, text.replace("\r\n", "\n"))
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def as_text(value: object) -> str:
+    """Return what a report gives where text is expected; numbers and structures as JSON, null as nothing."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value, default=str)[:2000]
+
+
+def as_number(value: object) -> float | None:
+    """Return a finite number, also from text; None where there is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_count(value: object) -> int:
+    """Return a number of things; 0 where there is none."""
+    number = as_number(value)
+    return int(number) if number is not None and number > 0 else 0
+
+
+def as_list(value: object) -> list[Any]:
+    """Return a list; an empty one for null and for what is none."""
+    return value if isinstance(value, list) else []
+
+
+def as_dicts(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list."""
+    return [item for item in as_list(value) if isinstance(item, dict)]
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """Return an object; an empty one for null and for what is none."""
+    return value if isinstance(value, dict) else {}
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Rule:
+    """What was checked. ``canonical`` is the id's spelling that outlives renames by the tool."""
+
+    id: str
+    title: str = ""
+    link: str = ""
+    remediation: str = ""
+    description: str = ""
+    canonical: str = ""
+    alias: str = ""
+
+    @property
+    def names(self) -> set[str]:
+        """All spellings by which people know the rule."""
+        return {name for name in (self.id, self.canonical, self.alias) if name}
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Resource:
+    """What a finding is about; fields that the tool does not know are empty."""
+
+    api_version: str = ""
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Kind/name, as waivers match it."""
+        return f"{self.kind}/{self.name}" if self.kind else self.name
+
+    @property
+    def identity(self) -> str:
+        """What stays the same from scan to scan: an image without its tag or digest."""
+        name = _TAG.sub("", self.name) if self.kind == "Image" else self.name
+        return f"{self.kind}\0{self.namespace}\0{name}"
+
+
+class _Plain:
+    """What most findings don't have: here once, not in each of a million of them."""
+
+    __slots__ = ()
+
+    container: str = ""
+    # Why the tool itself lets it pass (an exception, a VEX statement); None where it does not.
+    exception: str | None = None
+    # What tells it from the rule's other findings on the resource, today and tomorrow; None: its message.
+    key: str | None = None
+    # In location, counted from 1; 0 where unknown.
+    line: int = 0
+    # A file.
+    location: str = ""
+    package: str = ""
+    remedy: str = ""
+
+
+class Finding(_Plain):
+    """One thing that a tool found in one place. ``level`` is the tool's own word for the severity."""
+
+    __slots__ = ("level", "message", "resource", "rule", "severity")
+
+    def __init__(self, rule: Rule, severity: str, resource: Resource, message: str, level: str) -> None:
+        self.rule = rule
+        self.severity = severity
+        self.resource = resource
+        self.message = message
+        self.level = level
+
+    def base(self) -> str:
+        """Return what its fingerprint is made of."""
+        key = self.key
+        rest = _DIGITS.sub("#", self.message) if key is None else key
+        return f"{self.rule.canonical or self.rule.id}\0{self.resource.identity}\0{self.container}\0{rest}"
+
+    def as_dict(self, tool: str, fingerprint: str) -> dict[str, Any]:
+        """Return the shared model's form: JSON that anybody may print."""
+        resource = self.resource
+        return {
+            "tool": tool,
+            "rule": safe(self.rule.id),
+            "title": safe(self.rule.title),
+            "severity": self.severity,
+            "level": safe(self.level),
+            "resource": {
+                "api_version": safe(resource.api_version),
+                "kind": safe(resource.kind),
+                "namespace": safe(resource.namespace),
+                "name": safe(resource.name),
+                "container": safe(self.container),
+            },
+            "message": safe(self.message),
+            "package": safe(self.package),
+            "location": safe(self.location),
+            "line": self.line,
+            "remediation": safe(self.remedy or self.rule.remediation),
+            "link": safe(self.rule.link),
+            "fingerprint": fingerprint,
+        }
+
+
+class DetailedFinding(Finding):
+    """A finding of which the tool says more."""
+
+    # These hide the class attributes of the same names.
+    __slots__ = ("container", "exception", "key", "line", "location", "package", "remedy")
+
+    def __init__(self, rule: Rule, severity: str, resource: Resource, message: str, level: str) -> None:
+        super().__init__(rule, severity, resource, message, level)
+        self.container = ""
+        self.exception = None
+        self.key = None
+        self.line = 0
+        self.location = ""
+        self.package = ""
+        self.remedy = ""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Report:
+    """What a tool reported, whatever the tool."""
+
+    tool: str
+    tool_version: str = ""
+    # As the tool wrote it.
+    scanned_at: str = ""
+    cluster: str = ""
+    context: str = ""
+    # 0 to 100, more is better.
+    score: float | None = None
+    grade: str = ""
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    passed: int = 0
+    skipped: int = 0
+    # Why the scan does not cover what it should.
+    errors: list[str] = dataclasses.field(default_factory=list)
+    # Nothing was scanned.
+    empty: bool = False
+    rules: dict[str, Rule] = dataclasses.field(default_factory=dict)
+    resources: dict[tuple[str, str, str, str], Resource] = dataclasses.field(default_factory=dict)
+
+    def resource(self, api_version: str, kind: str, namespace: str, name: str) -> Resource:
+        """Return the one object for a resource: findings of the same resource share it."""
+        key = (api_version, kind, namespace, name)
+        known = self.resources.get(key)
+        if known is None:
+            known = self.resources[key] = Resource(*key)
+        return known
+
+    def degrade(self, why: str) -> None:
+        """Note, once, that the scan is partial."""
+        if why not in self.errors and len(self.errors) < 100:
+            self.errors.append(why)
+
+
+def fingerprints(tool: str, wanted: Sequence[Finding], everything: Iterable[Finding]) -> list[str]:
+    """Return stable names, hexadecimal, for the wanted findings.
+
+    Findings that nothing tells apart are counted in the report's order, so that no two names are equal; hence
+    ``everything``, all of the report's findings.
+    """
+    identities = {id(finding.resource): finding.resource.identity for finding in wanted}
+    same = set(identities.values())
+    names: dict[int, str] = {}
+    seen: dict[str, int] = {}
+    chosen = {id(finding) for finding in wanted}
+    by_resource: dict[int, bool] = {}
+    for finding in everything:
+        resource = finding.resource
+        related = by_resource.get(id(resource))
+        if related is None:
+            related = by_resource[id(resource)] = resource.identity in same
+        if not related:
+            continue
+        base = finding.base()
+        nth = seen[base] = seen.get(base, -1) + 1
+        if id(finding) in chosen:
+            data = f"{tool}\0{base}\0{nth}".encode("utf-8", "surrogatepass")
+            names[id(finding)] = hashlib.sha256(data).hexdigest()[:32]
+    return [names[id(finding)] for finding in wanted]

@@ -1,0 +1,230 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reports of popeye, ``-o json``, 0.8 to 0.22.
+
+``popeye`` has score, grade, report_time, errors and the sections (``sanitizers`` before 0.20); a section has a linter
+(``sanitizer``), perhaps a gvr, a tally, and issues: a list for every "namespace/name".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
+    DetailedFinding,
+    Finding,
+    Report,
+    Resource,
+    Rule,
+    as_count,
+    as_dict,
+    as_dicts,
+    as_number,
+    as_text,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor
+
+TOOL: Final = "popeye"
+CODES: Final = "https://github.com/derailed/popeye/blob/master/docs/codes.md"
+
+_KINDS: Final = (
+    "Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Service", "Endpoints",
+    "ConfigMap", "Secret", "ServiceAccount", "Node", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
+    "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Ingress", "IngressClass", "Role", "RoleBinding",
+    "ClusterRole", "ClusterRoleBinding", "PodSecurityPolicy", "StorageClass", "Gateway", "GatewayClass", "HTTPRoute",
+    "LimitRange", "ResourceQuota", "Cluster",
+)  # fmt: skip
+
+
+def _plural(kind: str) -> str:
+    name = kind.lower()
+    if name.endswith("s"):
+        return name if name.endswith("ts") else name + "es"
+    return name[:-1] + "ies" if name.endswith("cy") else name + "s"
+
+
+# popeye calls kinds "pod", "pods" or "PODS", by version.
+_KIND_OF: Final = {_plural(kind): kind for kind in _KINDS} | {kind.lower(): kind for kind in _KINDS}
+_LEVELS: Final[dict[Any, str]] = {level: severity_of(TOOL, str(level)) for level in (1, 2, 3)}
+_WORDS: Final[dict[Any, str]] = {1: "info", 2: "warning", 3: "error"}
+# What Go's %q writes and JSON does not know (popeye 0.22 quotes resource names so).
+_GO_ESCAPE: Final = re.compile(r"\\(\\|x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8})|([av']))")
+_GO_CONTROLS: Final = {"a": "\\u0007", "v": "\\u000b", "'": "'"}
+
+
+class _Sections:
+    """Reads sections into a report."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.counted = 0
+        # By the text up to the closing bracket: a rule's id.
+        self._rules: dict[str, Rule] = {}
+
+    def read(self, cursor: Cursor) -> None:
+        """Consume a section."""
+        if cursor.kind() != "{":
+            self.report.degrade(f"a section is no object but {as_text(cursor.value())[:60]}")
+            return
+        linter, gvr = "", ""
+        late: list[tuple[str, Any]] = []
+        for key in cursor.members():
+            if key in ("linter", "sanitizer"):
+                linter = as_text(cursor.value())
+            elif key == "gvr":
+                gvr = as_text(cursor.value())
+            elif key == "tally":
+                self._tally(cursor.value())
+            elif key == "issues" and cursor.kind() == "{" and linter:
+                self._issues(linter, gvr, cursor.pairs())
+            elif key == "issues":
+                late += as_dict(cursor.value()).items()
+            else:
+                cursor.value()
+        if late:
+            self._issues(linter, gvr, iter(late))
+
+    def _tally(self, value: Any) -> None:
+        tally = as_dict(value)
+        self.report.passed += as_count(tally.get("ok"))
+        self.counted += sum(as_count(tally.get(level)) for level in ("ok", "info", "warning", "error"))
+
+    def _issues(self, linter: str, gvr: str, issues: Any) -> None:
+        kind = _KIND_OF.get(linter.strip().lower(), linter)
+        api_version = gvr.rpartition("/")[0]
+        resource_of = self.report.resource
+        add = self.report.findings.append
+        rules, levels, words = self._rules, _LEVELS, _WORDS
+        for name, listed in issues:
+            namespace, slash, rest = name.partition("/")
+            resource = (
+                resource_of(api_version, kind, namespace, rest) if slash else resource_of(api_version, kind, "", name)
+            )
+            for issue in listed if type(listed) is list else as_dicts(listed):
+                try:
+                    message, level, group = issue["message"], issue["level"], issue["group"]
+                    severity = levels[level]
+                    rule = rules[message[: message.index("]")]]
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    self._odd(resource, name, issue)
+                    continue
+                if group == "__root__":
+                    add(Finding(rule, severity, resource, message, words[level]))
+                else:
+                    detailed = DetailedFinding(rule, severity, resource, message, words[level])
+                    detailed.container = group
+                    add(detailed)
+
+    def _odd(self, resource: Resource, name: str, issue: Any) -> None:
+        """Add what is not as usual: a rule's first issue, an error of the scan, a missing or unknown field."""
+        if not isinstance(issue, dict):
+            self.report.degrade(f"an issue of {resource.label} is no object but {as_text(issue)[:60]}")
+            return
+        message, level = as_text(issue.get("message")), issue.get("level")
+        number = as_number(level)
+        coded = message.startswith("[POP-") and "]" in message
+        if number == 0:
+            return
+        if not coded and not name and (number is None or number >= 3):
+            self.report.degrade(f"{resource.kind}: {message or 'unknown error'}")
+            return
+        word = as_text(int(number)) if number is not None else as_text(level)
+        finding = DetailedFinding(
+            self._rule(message, coded=coded),
+            severity_of(TOOL, word),
+            resource,
+            message,
+            _WORDS.get(number, as_text(level)),
+        )
+        group = as_text(issue.get("group"))
+        finding.container = "" if group == "__root__" else group
+        self.report.findings.append(finding)
+
+    def _rule(self, message: str, *, coded: bool) -> Rule:
+        start = message[: message.index("]")] if coded else ""
+        rule = self._rules.get(start)
+        if rule is None:
+            # The title is that of the first issue: popeye's reports don't have the codes' own.
+            title = message[len(start) + 1 :].strip() if coded else "popeye message without a code"
+            rule = Rule(id=start[1:] or "POP", title=title, link=CODES)
+            # A short cut by equal texts; never for messages that only look like coded ones.
+            self._rules[start] = rule
+            self.report.rules[rule.id] = rule
+        return rule
+
+
+def read(cursor: Cursor) -> Report | None:
+    """Read the report at the cursor; None where it is not popeye's."""
+    report = Report(TOOL)
+    if cursor.kind() != "{":
+        return None
+    found = False
+    for key in cursor.members():
+        if key == "popeye" and cursor.kind() == "{":
+            found = True
+            _body(report, cursor)
+        elif key == "ClusterName":
+            report.cluster = as_text(cursor.value())
+        elif key == "ContextName":
+            report.context = as_text(cursor.value())
+        else:
+            cursor.value()
+    return report if found else None
+
+
+def _body(report: Report, cursor: Cursor) -> None:
+    sections = _Sections(report)
+    for key in cursor.members():
+        if key in ("sections", "sanitizers") and cursor.kind() == "[":
+            for _ in cursor.places():
+                sections.read(cursor)
+        elif key == "errors":
+            for error in _errors(cursor.value(pairs=True)):
+                report.degrade(error)
+        elif key == "score":
+            report.score = as_number(cursor.value())
+        elif key == "grade":
+            report.grade = as_text(cursor.value())
+        elif key == "report_time":
+            report.scanned_at = as_text(cursor.value())
+        elif key in ("version", "popeye_version"):
+            report.tool_version = as_text(cursor.value())
+        else:
+            cursor.value()
+    report.empty = not sections.counted and not report.findings
+
+
+def _errors(value: Any) -> list[str]:
+    """Read errors in all their shapes; in 0.11 and before, a list of empty objects has lost the texts."""
+    errors: list[str] = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, tuple):
+            errors.append(as_text(item[1]) or "an error without a text")
+        elif item in ([], {}):
+            errors.append("an error whose text popeye lost")
+        elif isinstance(item, list):
+            errors += _errors(item)
+        elif item is not None:
+            errors.append(as_text(item))
+    return errors
+
+
+def mend(text: str) -> str:
+    r"""Return text in which what only Go may escape (``\x41``, ``\a``, ``\U0001F600``) is as JSON has it."""
+    return _GO_ESCAPE.sub(_as_json, text)
+
+
+def _as_json(match: re.Match[str]) -> str:
+    whole, byte, wide, control = match.groups()
+    if byte:
+        return f"\\u00{byte}"
+    if wide:
+        point = int(wide, 16)
+        if point > 0x10FFFF:
+            return "\\ufffd"
+        return "".join(
+            f"\\u{unit}" for unit in re.findall("....", chr(point).encode("utf-16-be", "surrogatepass").hex())
+        )
+    return _GO_CONTROLS[control] if control else f"\\{whole}"

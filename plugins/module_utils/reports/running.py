@@ -1,0 +1,242 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the four modules have in common: arguments, files, the answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.cicd.sandbox.plugins.module_utils._junit import write
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import NEVER, Judgement, Policy, judge
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.junit import as_junit
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Finding, Report, ReportError, safe
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.page import as_html
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import read_report, without_collector
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.sarif import as_sarif
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import SEVERITIES
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.shared import as_json, header, read_baseline
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.source import read_file
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import Waiver, read_waivers
+
+YAML_IMPORT_ERROR: str | None = None
+try:
+    import yaml
+except ImportError:
+    YAML_IMPORT_ERROR = traceback.format_exc()
+
+WRITERS: Final[dict[str, Callable[[Judgement], bytes]]] = {
+    "junit_path": as_junit,
+    "sarif_path": as_sarif,
+    "html_path": as_html,
+    "json_path": as_json,
+}
+# Larger files are not shown in a diff.
+_LARGEST_DIFF: Final = 100_000
+
+
+def argument_spec(*, scored: bool) -> dict[str, Any]:
+    """Return the modules' arguments; ``min_score`` only where the tool gives a score."""
+    spec: dict[str, Any] = {
+        "path": {"type": "path"},
+        "content": {"type": "raw"},
+        "fail_on": {"type": "str", "choices": [*SEVERITIES, NEVER], "default": "high"},
+        "max_findings": {"type": "dict", "options": {severity: {"type": "int"} for severity in SEVERITIES}},
+        "namespaces": {"type": "list", "elements": "str", "default": []},
+        "exclude_namespaces": {"type": "list", "elements": "str", "default": []},
+        # Read by read_waivers, which names the waiver that is wrong.
+        "waivers": {"type": "list", "elements": "dict", "default": []},
+        "waivers_file": {"type": "path"},
+        "baseline": {"type": "path"},
+        "allow_empty": {"type": "bool", "default": False},
+        "allow_degraded": {"type": "bool", "default": False},
+        "max_returned": {"type": "int", "default": 200},
+        **{name: {"type": "path"} for name in WRITERS},
+    }
+    if scored:
+        spec["min_score"] = {"type": "float"}
+    return spec
+
+
+def run(tool: str, *, scored: bool = False) -> None:
+    """Be the module for a tool."""
+    module = AnsibleModule(
+        argument_spec=argument_spec(scored=scored),
+        mutually_exclusive=[("path", "content")],
+        required_one_of=[("path", "content")],
+        supports_check_mode=True,
+    )
+    try:
+        with without_collector():
+            returned = _run(module, tool)
+    except ReportError as exc:
+        module.fail_json(msg=str(exc))
+    if returned["gate"]["passed"]:
+        module.exit_json(**returned)
+    module.fail_json(**returned)
+
+
+def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
+    params = module.params
+    _check_paths(params)
+    policy = _policy(module, tool)
+    judgement = judge(_report(params, tool), policy)
+    returned = _answer(judgement, max(params["max_returned"], 0))
+    for waiver in policy.waivers:
+        if waiver.refused:
+            module.warn(
+                f"The waiver of {safe(waiver.rule)} has no expires, and so does not cover findings from high on: "
+                f"{waiver.refused} still count"
+            )
+    returned["changed"], returned["diff"] = _write(module, judgement)
+    if not judgement.passed:
+        returned["msg"] = judgement.message()
+    return returned
+
+
+def _check_paths(params: Mapping[str, Any]) -> None:
+    taken: dict[str, str] = {}
+    for name in ("path", "waivers_file", "baseline", *WRITERS):
+        path = params[name]
+        if not path:
+            continue
+        real = str(Path(path).resolve())
+        other = taken.setdefault(real, name)
+        if other != name and name in WRITERS:
+            raise ReportError(f"{name} and {other} are the same file, {path}")
+        if name in WRITERS and Path(path).is_dir():
+            raise ReportError(f"{name}: {path} is a directory")
+    if params["max_returned"] < 0:
+        raise ReportError("max_returned is negative")
+
+
+def _policy(module: AnsibleModule, tool: str) -> Policy:
+    params = module.params
+    limits = {name: most for name, most in (params["max_findings"] or {}).items() if most is not None}
+    negative = [name for name, most in limits.items() if most < 0]
+    if negative:
+        raise ReportError(f"max_findings: {', '.join(negative)} is negative")
+    waivers = read_waivers(params["waivers"], "waivers")
+    if params["waivers_file"]:
+        waivers += _waivers_of_file(module, Path(params["waivers_file"]))
+    baseline = None
+    if params["baseline"]:
+        path = Path(params["baseline"])
+        baseline = read_baseline(tool, read_file(path), f"the baseline {path}")
+    return Policy(
+        fail_on=params["fail_on"],
+        max_findings=limits,
+        min_score=params.get("min_score"),
+        namespaces=params["namespaces"],
+        exclude_namespaces=params["exclude_namespaces"],
+        waivers=waivers,
+        baseline=baseline,
+        allow_empty=params["allow_empty"],
+        allow_degraded=params["allow_degraded"],
+        today=dt.datetime.now(dt.UTC).date(),
+    )
+
+
+def _waivers_of_file(module: AnsibleModule, path: Path) -> list[Waiver]:
+    if YAML_IMPORT_ERROR:
+        reason = missing_required_lib("PyYAML", reason="for waivers_file")
+        module.fail_json(msg=reason, exception=YAML_IMPORT_ERROR)
+    try:
+        document = yaml.safe_load(read_file(path))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:
+        raise ReportError(f"{path} is not valid YAML: {' '.join(str(exc).split())}") from None
+    return read_waivers(document, str(path))
+
+
+def _report(params: Mapping[str, Any], tool: str) -> Report:
+    if params["path"]:
+        path = Path(params["path"])
+        return read_report(tool, read_file(path), str(path))
+    content = params["content"]
+    # A template that gives JSON arrives decoded.
+    text = content if isinstance(content, str) else json.dumps(content)
+    return read_report(tool, text, "content")
+
+
+def _answer(judgement: Judgement, most: int) -> dict[str, Any]:
+    policy = judgement.policy
+    today = policy.today
+    worst = judgement.worst(most)
+    waived = judgement.waived[:most]
+    lists = (judgement.counting, judgement.waived, judgement.fixed)
+    said = header(judgement.report)
+    findings = _dicts(judgement, worst)
+    return {
+        "gate": {"passed": judgement.passed, "reasons": judgement.reasons},
+        "counts": judgement.counts,
+        "score": said["score"],
+        "grade": said["grade"],
+        "passed": said["passed"],
+        "skipped": said["skipped"],
+        "findings": findings,
+        "truncated": any(len(items) > most for items in lists),
+        "waived": [
+            {**entry, "reason": safe(reason), "expires": str(waiver.expires) if waiver and waiver.expires else None}
+            for entry, (_, reason, waiver) in zip(_dicts(judgement, [item[0] for item in waived]), waived, strict=True)
+        ],
+        "expired_waivers": [waiver.as_dict() for waiver in policy.waivers if waiver.expired(today)],
+        "unused_waivers": [waiver.as_dict() for waiver in policy.waivers if not waiver.matched],
+        "refused_waivers": [waiver.as_dict() for waiver in policy.waivers if waiver.refused],
+        "known": len(judgement.known),
+        "new": findings if policy.baseline is not None else [],
+        "fixed": [dict(item) for item in judgement.fixed[:most]],
+        "tool_version": said["tool_version"],
+        "scanned_at": said["scanned_at"],
+        "cluster": said["cluster"],
+        "empty": said["empty"],
+        "degraded": said["degraded"],
+    }
+
+
+def _dicts(judgement: Judgement, findings: list[Finding]) -> list[dict[str, Any]]:
+    names = judgement.fingerprints(findings)
+    tool = judgement.report.tool
+    return [finding.as_dict(tool, name) for finding, name in zip(findings, names, strict=True)]
+
+
+def _write(module: AnsibleModule, judgement: Judgement) -> tuple[bool, list[dict[str, str]]]:
+    """Write the reports that are asked for and not there yet."""
+    changed = False
+    diffs: list[dict[str, str]] = []
+    for name, writer in WRITERS.items():
+        if not module.params[name]:
+            continue
+        path = Path(module.params[name])
+        content = writer(judgement)
+        try:
+            before = path.read_bytes() if path.exists() else None
+            if before == content and path.stat().st_mode & 0o777 == 0o644:
+                continue
+            changed = True
+            diffs.append(
+                {
+                    "before_header": str(path),
+                    "after_header": str(path),
+                    "before": _shown(before),
+                    "after": _shown(content),
+                }
+            )
+            if not module.check_mode:
+                write(path, content)
+        except OSError as exc:
+            raise ReportError(f"{name}: {path} can't be written: {exc.strerror or exc}") from None
+    return changed, diffs
+
+
+def _shown(content: bytes | None) -> str:
+    if content is None:
+        return ""
+    if len(content) > _LARGEST_DIFF:
+        return f"({len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()})\n"
+    return safe(content.decode("utf-8", "replace"))
