@@ -73,7 +73,12 @@ def _exception(rules: list[dict[str, Any]]) -> str | None:
     """Name the exceptions that let failed rules pass; None unless each of them has one."""
     failed = [rule for rule in rules if as_text(rule.get("status")) not in _PASSED | _SKIPPED]
     names = [_exception_names(rule.get("exception")) for rule in failed]
-    return f"exception in kubescape: {', '.join(dict.fromkeys(names))}" if names and all(names) else None
+    return _named(names) if names and all(names) else None
+
+
+def _named(names: list[str]) -> str:
+    said = ", ".join(dict.fromkeys(name for name in names if name))
+    return f"exception in kubescape: {said or 'unnamed'}"
 
 
 def _exception_names(value: object) -> str:
@@ -127,7 +132,7 @@ class _Results:
         exception = _exception(rules)
         if sub == _EXCEPTION or status in _WAIVED:
             # 2.1 to 3 say failed, 4.0 says passed.
-            exception = exception or "exception in kubescape"
+            exception = exception or _named([_exception_names(rule.get("exception")) for rule in rules])
         elif status in _PASSED | _SKIPPED:
             if status in _PASSED and sub in _EXPECTED:
                 self.report.passed += 1
@@ -286,7 +291,7 @@ class _Frameworks:
         level = "" if factor is None else f"{word} {factor:g}"
         exception = None
         if alert.get("exception") or status == "warning":
-            exception = f"exception in kubescape: {_exception_names(alert.get('exception')) or 'unnamed'}"
+            exception = _named([_exception_names(alert.get("exception"))])
         for resource in self._resources(as_dict(alert.get("alertObject"))):
             key = (rule.id, id(resource), message)
             if key in self._done:

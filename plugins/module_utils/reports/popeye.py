@@ -69,6 +69,7 @@ class _Sections:
             self.report.degrade(f"a section is no object but {as_text(cursor.value())[:60]}")
             return
         linter, gvr = "", ""
+        bad = listed = 0
         late: list[tuple[str, Any]] = []
         for key in cursor.members():
             if key in ("linter", "sanitizer"):
@@ -76,20 +77,26 @@ class _Sections:
             elif key == "gvr":
                 gvr = as_text(cursor.value())
             elif key == "tally":
-                self._tally(cursor.value())
+                bad = self._tally(cursor.value())
             elif key == "issues" and cursor.kind() == "{" and linter:
+                listed += 1
                 self._issues(linter, gvr, cursor.pairs())
             elif key == "issues":
+                listed += cursor.kind() == "{"
                 late += as_dict(cursor.value()).items()
             else:
                 cursor.value()
         if late:
             self._issues(linter, gvr, iter(late))
+        if bad and not listed:
+            self.report.degrade(f"{linter}: the tally has {bad} warnings and errors, but no issues are listed")
 
-    def _tally(self, value: Any) -> None:
+    def _tally(self, value: Any) -> int:
+        """Count resources; return how many are worse than well."""
         tally = as_dict(value)
         self.report.passed += as_count(tally.get("ok"))
         self.counted += sum(as_count(tally.get(level)) for level in ("ok", "info", "warning", "error"))
+        return as_count(tally.get("warning")) + as_count(tally.get("error"))
 
     def _issues(self, linter: str, gvr: str, issues: Any) -> None:
         kind = _KIND_OF.get(linter.strip().lower(), linter)

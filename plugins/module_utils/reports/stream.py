@@ -19,6 +19,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
 _json: Final[Any] = json.decoder
 _scanstring: Final[Callable[[str, int, bool], tuple[str, int]]] = _json.scanstring
 
+_HALF_A_TOKEN: Final = re.compile(r"[-+.eE\d]*|t|tr|tru|f|fa|fal|fals|n|nu|nul")
 _BLANKS: Final = re.compile(r"[ \t\n\r]*").match
 
 
@@ -135,11 +136,21 @@ class Cursor:
             raise json.JSONDecodeError("Extra data", self.text, self.at)
 
 
+def _breaks_off(exc: json.JSONDecodeError, text: str) -> bool:
+    """Say whether what is wrong is that the text ends, be it in the middle of a word."""
+    if exc.msg.startswith("Unterminated string") or exc.pos >= len(text.rstrip()):
+        return True
+    rest = text[exc.pos : exc.pos + 12]
+    if exc.pos + len(rest) < len(text):
+        return False
+    return exc.msg.startswith("Invalid \\") or _HALF_A_TOKEN.fullmatch(rest.rstrip()) is not None
+
+
 def explain(exc: Exception, text: str, name: str) -> ReportError:
     """Return what the reader of a report is told about JSON that can't be decoded."""
     if isinstance(exc, json.JSONDecodeError):
         where = f"line {exc.lineno}, column {exc.colno}"
-        if exc.pos >= len(text.rstrip()) or exc.msg.startswith("Unterminated string"):
+        if _breaks_off(exc, text):
             return ReportError(
                 f"{name} is truncated JSON: it breaks off at {where}; was the scan stopped, or the disk full?"
             )

@@ -41,7 +41,8 @@ _ARTIFACTS: Final = {
 # KSV001, AVD-KSV-0001 and KSV-0001 are one rule: the spelling changed at 0.69.
 _CHECK_ID: Final = re.compile(r"(?:AVD-)?([A-Z]+(?:-[A-Z]+)*)-?0*(\d+)")
 _LISTS: Final = ("Vulnerabilities", "Misconfigurations", "Secrets", "Licenses")
-_ROOT_KEYS: Final = {"SchemaVersion", "ArtifactName", "ArtifactType", "Results", "ClusterName"}
+_ROOT_KEYS: Final = {"SchemaVersion", "ArtifactName", "ArtifactType", "Results"}
+_CLUSTER_LISTS: Final = {"Resources", "Findings", "Vulnerabilities", "Misconfigurations"}
 
 
 def canonical_check(name: str) -> str:
@@ -210,12 +211,15 @@ def _object(report: Report, results: _Results, cursor: Cursor) -> Report | None:
             lists.add(key)
             for result in cursor.elements():
                 results.add(result, resource)
-        elif key in ("Resources", "Findings", "Vulnerabilities", "Misconfigurations") and cursor.kind() == "[":
+        elif key in _CLUSTER_LISTS and cursor.kind() == "[":
             lists.add(key)
             _workloads(report, results, cursor.elements())
         else:
             rest[key] = cursor.value()
-    if not (_ROOT_KEYS & (rest.keys() | lists)) or "kind" in rest or "matches" in rest or "Target" in rest:
+    cluster = "ClusterName" in rest and (bool(_CLUSTER_LISTS & lists) or len(rest) == 1)
+    if not cluster and not _ROOT_KEYS & (rest.keys() | lists):
+        return None
+    if {"kind", "matches", "popeye", "summaryDetails", "Target"} & rest.keys():
         return None
     # The artifact may be named behind its results: the one object they share is filled in last.
     resource.name = as_text(rest.get("ArtifactName"))

@@ -1,0 +1,195 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: istio_analysis_report
+short_description: Judge a report of istioctl analyze
+version_added: 0.1.0
+author:
+  - cicd.sandbox contributors
+description:
+  - Reads what C(istioctl analyze -o json) of versions 1.8 to 1.31 writes. Its exit code says nothing about findings in
+    this format; this module does.
+  - istioctl has no score, and an empty array is its report of a mesh that is well.
+extends_documentation_fragment:
+  - cicd.sandbox.report
+"""
+
+EXAMPLES = r"""
+- name: Analyze the mesh
+  ansible.builtin.command:
+    argv: [istioctl, analyze, --all-namespaces, --output, json]
+  register: analysis
+  changed_when: false
+  # Findings are judged below.
+  failed_when: analysis.stdout == ''
+
+- name: Let no error pass, and no warning in the application's namespace
+  cicd.sandbox.istio_analysis_report:
+    content: "{{ analysis.stdout }}"
+    fail_on: medium
+    namespaces:
+      - apps
+    junit_path: /tmp/istio.xml
+"""
+
+RETURN = r"""
+gate:
+  description: The decision.
+  returned: always, unless the report can't be read
+  type: dict
+  contains:
+    passed:
+      description: Whether a pipeline may go on.
+      type: bool
+    reasons:
+      description: Why it may not; empty when it may.
+      type: list
+      elements: str
+      sample: ["findings that must not be: 1 critical, 4 high"]
+counts:
+  description: How many findings count, by severity. What is waived or in the baseline does not.
+  returned: always, unless the report can't be read
+  type: dict
+  sample: {critical: 1, high: 4, medium: 20, low: 0, info: 7}
+score:
+  description: The tool's score, 100 is best; null where it has none.
+  returned: always, unless the report can't be read
+  type: float
+  sample: null
+grade:
+  description: The tool's grade; empty where it has none.
+  returned: always, unless the report can't be read
+  type: str
+  sample: ""
+passed:
+  description: How many checks passed, as far as the report says.
+  returned: always, unless the report can't be read
+  type: int
+skipped:
+  description: How many checks were skipped for a reason that is no fault of the scan.
+  returned: always, unless the report can't be read
+  type: int
+findings:
+  description: The findings that count, the worst first.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+  contains:
+    tool:
+      description: Whose finding it is.
+      type: str
+    rule:
+      description: The rule's id.
+      type: str
+      sample: IST0101
+    title:
+      description: What the rule is about.
+      type: str
+    severity:
+      description: One of the five severities.
+      type: str
+      sample: high
+    level:
+      description: The tool's own word for it.
+      type: str
+    resource:
+      description: What it is about, with C(api_version), C(kind), C(namespace), C(name) and C(container).
+      type: dict
+    message:
+      description: What was found.
+      type: str
+    package:
+      description: The package with its version, where there is one.
+      type: str
+    location:
+      description: The file, where there is one.
+      type: str
+    line:
+      description: The line in it, from 1; 0 where it is not known.
+      type: int
+    remediation:
+      description: What to do about it.
+      type: str
+    link:
+      description: Where to read more.
+      type: str
+    fingerprint:
+      description: The same from scan to scan.
+      type: str
+truncated:
+  description: Whether a list was cut at O(max_returned).
+  returned: always, unless the report can't be read
+  type: bool
+waived:
+  description: Findings that are waived, with C(reason) and C(expires), by a waiver or by the tool itself.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+expired_waivers:
+  description: Waivers that no longer count, with the number of C(findings) that they fit.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+unused_waivers:
+  description: Waivers that fit nothing.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+refused_waivers:
+  description: Waivers that would need a last day for some of the findings that they fit.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+known:
+  description: How many findings are in the baseline, too.
+  returned: always, unless the report can't be read
+  type: int
+new:
+  description: Findings that are not in the baseline; empty without one.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+fixed:
+  description: Findings of the baseline that are gone.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+tool_version:
+  description: The tool's version, where the report says it.
+  returned: always, unless the report can't be read
+  type: str
+scanned_at:
+  description: When it was scanned, as the tool wrote it.
+  returned: always, unless the report can't be read
+  type: str
+cluster:
+  description: The cluster's name, where the report says it.
+  returned: always, unless the report can't be read
+  type: str
+empty:
+  description: Whether nothing was scanned.
+  returned: always, unless the report can't be read
+  type: bool
+degraded:
+  description: Why the scan is partial; empty when it is whole.
+  returned: always, unless the report can't be read
+  type: list
+  elements: str
+"""
+
+from typing import Final
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.running import run
+
+TOOL: Final = "istioctl"
+
+
+def main() -> None:
+    run(TOOL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every known version of every tool's report is understood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import Policy, judge
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Report
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import READERS, read_report
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+# By file: what counts, by severity; what the tool itself lets pass; passed; score; reasons for a partial scan.
+EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
+    "popeye/0.8.0.json": ({"high": 1, "medium": 2}, 0, 2, 66, 0),
+    "popeye/0.11.3.json": ({"medium": 1, "info": 1}, 0, 3, 88, 2),
+    "popeye/0.20.0.json": ({"high": 1, "medium": 1, "info": 1}, 0, 2, 75, 2),
+    "popeye/0.22.1.json": ({"medium": 1}, 0, 2, 91, 1),
+    "popeye/0.22.1-odd-name.json": ({"info": 1}, 0, 0, 100, 0),
+    "kubescape/1.0.130-framework.json": ({"critical": 1, "medium": 1}, 1, 4, 75, 0),
+    "kubescape/1.0.138-array.json": ({"critical": 1, "medium": 1}, 1, 8, 81.25, 1),
+    "kubescape/2.0.150-v2.json": ({"high": 1, "medium": 1}, 1, 1, None, 0),
+    "kubescape/2.9.2.json": ({"high": 1}, 1, 1, 71.25, 0),
+    "kubescape/3.0.3-summary-only.json": ({"high": 1, "medium": 1}, 0, 3, 50, 1),
+    "kubescape/3.0.47.json": ({"high": 2}, 0, 1, 60, 1),
+    "kubescape/4.0.11.json": ({"critical": 1, "low": 1}, 1, 0, 82.4, 3),
+    "trivy/0.18.0-array.json": ({"critical": 1, "high": 1}, 0, 0, None, 0),
+    "trivy/0.19.0-null.json": ({}, 0, 0, None, 0),
+    "trivy/0.20.0-image.json": ({"critical": 1, "low": 1}, 0, 0, None, 0),
+    "trivy/0.28.0-k8s.json": ({"high": 1, "medium": 1}, 0, 1, None, 0),
+    "trivy/0.45.0-config.json": ({"medium": 1}, 1, 40, None, 0),
+    "trivy/0.50.0-k8s-all.json": ({"critical": 1, "medium": 1}, 0, 50, None, 1),
+    "trivy/0.50.0-k8s-summary.json": ({"medium": 1}, 0, 50, None, 0),
+    "trivy/0.56.0-fs.json": ({"critical": 1, "high": 3, "medium": 1}, 0, 0, None, 0),
+    "trivy/0.60.0-image-clean.json": ({}, 0, 0, None, 0),
+    "trivy/0.60.0-image-nothing.json": ({}, 0, 0, None, 0),
+    "trivy/0.74.0-config.json": ({"medium": 1}, 0, 41, None, 0),
+    "trivy/0.74.0-image-vex.json": ({"high": 1}, 1, 1, None, 0),
+    "istioctl/1.8.0.json": ({"high": 1, "info": 1}, 0, 0, None, 0),
+    "istioctl/1.10.0.json": ({"high": 1}, 0, 0, None, 0),
+    "istioctl/1.25.0-clusters.json": ({"high": 3}, 0, 0, None, 1),
+    "istioctl/1.31.0.json": ({"high": 1, "medium": 2, "info": 1}, 0, 0, None, 0),
+    "istioctl/1.31.0-clean.json": ({}, 0, 0, None, 0),
+}
+
+
+def report(name: str) -> Report:
+    return read_report(name.partition("/")[0], (FIXTURES / name).read_bytes(), name)
+
+
+def finding(name: str, rule: str) -> dict[str, Any]:
+    return next(item.as_dict("x", "x") for item in report(name).findings if item.rule.id == rule)
+
+
+def test_all_fixtures_are_expected() -> None:
+    found = {f"{tool}/{path.name}" for tool in READERS for path in (FIXTURES / tool).iterdir()}
+    assert found == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_known_versions(name: str) -> None:
+    counts, waived, passed, score, errors = EXPECTED[name]
+    read = report(name)
+    judgement = judge(read, Policy())
+    assert {severity: count for severity, count in judgement.counts.items() if count} == counts
+    assert len(judgement.waived) == waived
+    assert (read.passed, read.score, len(read.errors)) == (passed, score, errors)
+    assert read.empty == (name in {"trivy/0.19.0-null.json", "trivy/0.60.0-image-nothing.json"})
+    assert len(judgement.shown) == len(read.findings)
+
+
+def test_popeye_says_who_and_what() -> None:
+    said = finding("popeye/0.20.0.json", "POP-106")
+    assert said["resource"] == {
+        "api_version": "v1",
+        "kind": "Pod",
+        "namespace": "shop",
+        "name": "cart-0",
+        "container": "cart",
+    }
+    assert said["message"] == "[POP-106] No resources requests/limits defined"
+    assert (said["severity"], said["level"]) == ("medium", "warning")
+    assert finding("popeye/0.8.0.json", "POP-202")["resource"]["kind"] == "Pod"
+    cluster_role = finding("popeye/0.20.0.json", "POP-400")["resource"]
+    assert (cluster_role["namespace"], cluster_role["name"]) == ("", "system:old")
+    # The key "error" twice.
+    assert [error.partition(" ")[0] for error in report("popeye/0.20.0.json").errors] == ["ingresses:", "nodes"]
+
+
+def test_popeye_names_that_only_go_may_escape() -> None:
+    (found,) = report("popeye/0.22.1-odd-name.json").findings
+    assert found.resource.name == "odd\x07\x07\U0001f600\\x41"
+    assert found.as_dict("popeye", "")["resource"]["name"] == "odd\\x07\\x07\U0001f600\\x41"
+
+
+def test_kubescape_joins_results_to_resources() -> None:
+    said = finding("kubescape/2.0.150-v2.json", "C-0057")
+    assert said["resource"]["api_version"] == "apps/v1"
+    assert (said["resource"]["namespace"], said["resource"]["name"]) == ("shop", "cart")
+    assert said["level"] == "scoreFactor 8"
+    assert said["link"].endswith("/c-0057/")
+    assert finding("kubescape/4.0.11.json", "C-0017")["location"] == "deploy/files.yaml"
+    assert "and 1 more" in finding("kubescape/2.9.2.json", "C-0057")["message"]
+    assert finding("kubescape/3.0.47.json", "C-0099")["severity"] == "high"
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name.startswith("kubescape/") and EXPECTED[name][1]])
+def test_kubescape_names_its_exceptions(name: str) -> None:
+    ((_, reason, waiver),) = judge(report(name), Policy()).waived
+    assert reason == "exception in kubescape: accepted-for-cart"
+    assert waiver is None
+
+
+def test_trivy_says_who_and_what() -> None:
+    said = finding("trivy/0.56.0-fs.json", "CVE-2024-2001")
+    assert (said["package"], said["location"]) == ("left-pad@1.0.0", "node_modules/left-pad")
+    assert said["remediation"] == "Update left-pad to 1.0.1."
+    assert "AWS_KEY" not in str(finding("trivy/0.56.0-fs.json", "aws-access-key-id"))
+    assert finding("trivy/0.50.0-k8s-all.json", "KSV001")["resource"]["namespace"] == "shop"
+    assert finding("trivy/0.56.0-fs.json", "GHSA-xxxx")["severity"] == "high"
+    assert report("trivy/0.74.0-config.json").tool_version == "0.74.0"
+
+
+def test_istio_says_who_and_what() -> None:
+    for name in ("istioctl/1.8.0.json", "istioctl/1.10.0.json", "istioctl/1.31.0.json"):
+        said = finding(name, "IST0101")
+        assert (said["resource"]["kind"], said["resource"]["namespace"]) == ("VirtualService", "shop")
+        assert said["resource"]["name"] == "web"
+        assert said["link"].endswith("/ist0101/")
+    assert finding("istioctl/1.10.0.json", "IST0101")["line"] == 12
