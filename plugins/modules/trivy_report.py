@@ -62,11 +62,11 @@ grade:
   returned: always, unless the report can't be read
   type: str
   sample: ""
-passed:
+passed_checks:
   description: How many checks passed, as far as the report says.
   returned: always, unless the report can't be read
   type: int
-skipped:
+skipped_checks:
   description: How many checks were skipped for a reason that is no fault of the scan.
   returned: always, unless the report can't be read
   type: int

@@ -53,7 +53,7 @@ SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", 
 
 def test_junit(judgement: Judgement) -> None:
     """Hold what both Jenkins' and Ant's schemas ask for: elements, their order, attributes, their form."""
-    root = ET.fromstring(as_junit(judgement))
+    root = ET.XML(as_junit(judgement))
     assert (root.tag, dict(root.attrib)) == ("testsuites", {})
     suites = list(root)
     for number, suite in enumerate(suites):

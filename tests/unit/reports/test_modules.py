@@ -1,0 +1,212 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The four modules as Ansible runs them."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+from checkout import REPOSITORY
+
+FIXTURES = Path(__file__).parent / "fixtures"
+MODULES = {
+    "popeye_report": "popeye/0.8.0.json",
+    "kubescape_report": "kubescape/2.9.2.json",
+    "trivy_report": "trivy/0.56.0-fs.json",
+    "istio_analysis_report": "istioctl/1.31.0.json",
+}
+OUTPUTS = ("junit_path", "sarif_path", "html_path", "json_path")
+RETURNED = {
+    "gate", "counts", "score", "grade", "findings", "truncated", "waived", "expired_waivers", "unused_waivers", "new",
+    "fixed", "tool_version", "scanned_at", "degraded",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a module; give what it returns."""
+
+    def runner(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        module = importlib.import_module(f"ansible_collections.cicd.sandbox.plugins.modules.{name}")
+        if not {"path", "content"} & arguments.keys():
+            arguments["path"] = str(FIXTURES / MODULES[name])
+        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            module.main()
+        returned: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return returned
+
+    return runner
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_found_fails_with_all_data(run: Any, name: str) -> None:
+    returned = run(name)
+    assert returned["failed"] is True
+    assert returned.keys() >= RETURNED
+    assert returned["gate"]["passed"] is False
+    assert "findings that must not be" in returned["msg"]
+    assert returned["findings"]
+    assert returned["changed"] is False
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_passing(run: Any, name: str) -> None:
+    returned = run(name, fail_on="never")
+    assert "failed" not in returned
+    assert returned["gate"] == {"passed": True, "reasons": []}
+    documented = yaml.safe_load(
+        importlib.import_module(f"ansible_collections.cicd.sandbox.plugins.modules.{name}").RETURN
+    )
+    assert set(documented) == set(returned) - {"changed", "diff", "invocation", "warnings"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_arguments_are_documented(name: str) -> None:
+    base = "ansible_collections.cicd.sandbox.plugins"
+    fragment = importlib.import_module(f"{base}.doc_fragments.report").ModuleDocFragment.DOCUMENTATION
+    own = importlib.import_module(f"{base}.modules.{name}").DOCUMENTATION
+    options = yaml.safe_load(fragment)["options"] | yaml.safe_load(own).get("options", {})
+    spec = importlib.import_module(f"{base}.module_utils.reports.running").argument_spec(scored="min_score" in own)
+    assert set(options) == set(spec)
+    for option, said in options.items():
+        assert (said["type"], said.get("default"), said.get("choices")) == (
+            spec[option]["type"],
+            spec[option].get("default"),
+            spec[option].get("choices"),
+        )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_reports_are_written_once(run: Any, name: str, tmp_path: Path) -> None:
+    paths = {output: str(tmp_path / "made" / output) for output in OUTPUTS}
+    arguments = {**paths, "_ansible_diff": True}
+    checked = run(name, check=True, **arguments)
+    assert checked["changed"] is True
+    assert len(checked["diff"]) == 4
+    assert not (tmp_path / "made").exists()
+    for changed in (True, False):
+        returned = run(name, **arguments)
+        # Written although the gate is shut.
+        assert (returned["changed"], returned["failed"]) == (changed, True)
+        assert len(returned["diff"]) == 4 * changed
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == sorted(OUTPUTS)
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in (tmp_path / "made").iterdir())
+    (tmp_path / "made" / "html_path").write_text("cut")
+    assert [item["after_header"] for item in run(name, **arguments)["diff"]] == [paths["html_path"]]
+
+
+def test_content_and_compression(run: Any, tmp_path: Path) -> None:
+    text = (FIXTURES / MODULES["popeye_report"]).read_text()
+    packed = tmp_path / "report.json.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    # A template that gives JSON arrives decoded.
+    for arguments in ({"content": text}, {"content": json.loads(text)}, {"path": str(packed)}):
+        assert run("popeye_report", **arguments)["counts"]["high"] == 1
+
+
+def test_waivers_and_baseline(run: Any, tmp_path: Path) -> None:
+    waivers = tmp_path / "waivers.yml"
+    waivers.write_text(
+        "- {rule: POP-202, resource: Pod/cart-*, reason: starts slowly, expires: 2099-01-01}\n"
+        "- {rule: POP-102, reason: was known, expires: 2020-01-01}\n"
+        "- {rule: POP-999, reason: nothing}\n"
+    )
+    returned = run("popeye_report", waivers_file=str(waivers), waivers=[{"rule": "POP-202", "reason": "no end"}])
+    assert returned["gate"]["passed"] is True
+    assert [(item["rule"], item["reason"], item["expires"]) for item in returned["waived"]] == [
+        ("POP-202", "starts slowly", "2099-01-01")
+    ]
+    assert [(item["rule"], item["findings"]) for item in returned["expired_waivers"]] == [("POP-102", 1)]
+    assert [item["rule"] for item in returned["unused_waivers"]] == ["POP-999"]
+    assert [item["rule"] for item in returned["refused_waivers"]] == ["POP-202"]
+    assert "no expires" in str(returned["warnings"])
+
+    baseline = tmp_path / "baseline.json"
+    run("popeye_report", json_path=str(baseline))
+    for path in (baseline, FIXTURES / MODULES["popeye_report"]):
+        returned = run("popeye_report", baseline=str(path))
+        assert (returned["known"], returned["new"], returned["fixed"]) == (3, [], [])
+    other = run("popeye_report", baseline=str(baseline), path=str(FIXTURES / "popeye/0.20.0.json"), allow_degraded=True)
+    assert len(other["new"]) == 2
+    assert len(other["fixed"]) == 2
+
+
+def test_few_are_returned(run: Any) -> None:
+    returned = run("popeye_report", max_returned=1)
+    assert [item["severity"] for item in returned["findings"]] == ["high"]
+    assert returned["truncated"] is True
+    assert returned["counts"]["medium"] == 2
+    assert run("popeye_report", max_returned=3)["truncated"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"path": "/nonexistent/report.json"}, "does not exist; did the scan run?"),
+        ({"path": "/"}, "is a directory"),
+        ({"content": ""}, "content is empty"),
+        ({"content": "[]"}, "content is an empty JSON array, not a popeye report"),
+        ({"content": "x", "path": "/x"}, "mutually exclusive"),
+        ({"max_returned": -1}, "max_returned is negative"),
+        ({"max_findings": {"high": -1}}, "high is negative"),
+        ({"waivers": [{"rule": "x"}]}, "waivers: waiver 1: reason is missing"),
+        ({"waivers_file": "/nonexistent/waivers.yml"}, "does not exist"),
+        ({"baseline": "/nonexistent/baseline.json"}, "does not exist"),
+        ({"html_path": "/"}, "html_path: / is a directory"),
+        ({"html_path": "/tmp/x", "json_path": "/tmp/../tmp/x"}, "are the same file"),
+        ({"html_path": "/dev/null/x"}, "can't be written"),
+    ],
+)
+def test_wrong_arguments(run: Any, arguments: dict[str, Any], words: str) -> None:
+    returned = run("popeye_report", **arguments)
+    assert returned["failed"] is True
+    assert words in returned["msg"]
+    assert "exception" not in returned
+
+
+def test_broken_waivers_file(run: Any, tmp_path: Path) -> None:
+    for content in (b"a: [", b"\xff\xfe\x00", b"- x: !!python/object:os.system {}"):
+        (tmp_path / "w.yml").write_bytes(content)
+        assert "not valid YAML" in run("popeye_report", waivers_file=str(tmp_path / "w.yml"))["msg"]
+
+
+def test_playbook(tmp_path: Path) -> None:
+    """All four on this machine: in check mode, then twice."""
+    tasks = [
+        {
+            f"cicd.sandbox.{name}": {
+                "path": str(FIXTURES / fixture),
+                "fail_on": "never",
+                **{output: str(tmp_path / f"{name}.{output}") for output in OUTPUTS},
+            }
+        }
+        for name, fixture in MODULES.items()
+    ]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    play["vars"] = {"ansible_python_interpreter": sys.executable}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    environment = os.environ | {"ANSIBLE_COLLECTIONS_PATH": f"{REPOSITORY}/.collections"}
+    for arguments, changed in (["--check", "--diff"], 4), ([], 4), ([], 0):
+        command = ["ansible-playbook", "-i", "localhost,", *arguments, str(tmp_path / "play.yml")]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"ok=4    changed={changed} " in done.stdout
+        assert len(list(tmp_path.glob("*_path"))) == (0 if arguments else 16)
