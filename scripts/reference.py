@@ -86,8 +86,19 @@ def documentation(path: Path) -> dict[str, Any]:
     """Read a plugin's DOCUMENTATION without importing it."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOCUMENTATION":
-            return dict(yaml.safe_load(ast.literal_eval(node.value)))
+            return with_fragments(dict(yaml.safe_load(ast.literal_eval(node.value))))
     sys.exit(f"{path}: has no DOCUMENTATION")
+
+
+def with_fragments(text: dict[str, Any]) -> dict[str, Any]:
+    """Add the options that modules share, from the collection's own doc_fragments."""
+    options = dict(text.get("options", {}))
+    for name in text.get("extends_documentation_fragment", []):
+        path = REPOSITORY / "plugins/doc_fragments" / f"{name.rpartition('.')[2]}.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOCUMENTATION":
+                options |= yaml.safe_load(ast.literal_eval(node.value))["options"]
+    return {**text, "options": options}
 
 
 def modules() -> str:

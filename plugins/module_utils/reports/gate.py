@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
@@ -121,7 +123,7 @@ def judge(report: Report, policy: Policy) -> Judgement:
                 waived.append((finding, waiver.reason, waiver))
             else:
                 counting.append(finding)
-    elif any(finding.exception is not None for finding in findings):
+    elif report.has_exceptions:
         waived = [(item, item.exception, None) for item in findings if item.exception is not None]
         counting = [finding for finding in findings if finding.exception is None]
     else:
@@ -130,9 +132,7 @@ def judge(report: Report, policy: Policy) -> Judgement:
     fixed: list[Mapping[str, Any]] = []
     if policy.baseline is not None:
         counting, known, fixed = _compare(report, findings, counting, policy)
-    counts = dict.fromkeys(SEVERITIES, 0)
-    for finding in counting:
-        counts[finding.severity] += 1
+    counts = dict.fromkeys(SEVERITIES, 0) | Counter(map(attrgetter("severity"), counting))
     judgement = Judgement(report, policy, counting, waived, known, fixed, counts, [])
     judgement.reasons += _reasons(judgement)
     return judgement

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
     DetailedFinding,
+    Finding,
+    LazyResource,
     Report,
     Resource,
     Rule,
@@ -32,6 +34,7 @@ class _Messages:
         self.report = report
         self._severities: dict[str, str] = {}
         self._resources: dict[str, Resource] = {}
+        self._append = report.findings.append
         self.clusters: set[str] = set()
 
     def add(self, item: dict[str, Any]) -> None:
@@ -51,17 +54,22 @@ class _Messages:
             severity = self._severities[level] = severity_of(TOOL, level)
         resource = self._resources.get(origin)
         if resource is None:
-            resource = self._resources[origin] = self._resource(origin)
-        finding = DetailedFinding(rule, severity, resource, message, level)
+            resource = self._resources[origin] = LazyResource(origin, _who)
+        if len(item) <= 5 and "reference" not in item and "cluster" not in item and code != INTERNAL_ERROR:
+            self._append(Finding(rule, severity, resource, message, level))
+        else:
+            self._add_detailed(DetailedFinding(rule, severity, resource, message, level), item)
+
+    def _add_detailed(self, finding: DetailedFinding, item: dict[str, Any]) -> None:
         if "reference" in item:
             finding.location, finding.line = _place(as_text(item["reference"]))
         if "cluster" in item:
             cluster = as_text(item["cluster"])
             self.clusters.add(cluster)
-            finding.message = f"{message} (cluster {cluster})"
-        if code == INTERNAL_ERROR:
-            self.report.degrade(message or "an internal error of the analysis")
-        self.report.findings.append(finding)
+            finding.message = f"{finding.message} (cluster {cluster})"
+        if finding.rule.id == INTERNAL_ERROR:
+            self.report.degrade(finding.message or "an internal error of the analysis")
+        self._append(finding)
 
     def _rule(self, code: str, item: dict[str, Any]) -> Rule:
         link = item.get("documentationUrl", item.get("documentation_url"))
@@ -70,16 +78,18 @@ class _Messages:
         self.report.rules[code] = rule
         return rule
 
-    def _resource(self, origin: str) -> Resource:
-        kind, _, name = origin.partition(" ")
-        if not name:
-            return self.report.resource("", "", "", origin)
-        namespace = ""
-        if "/" in name:
-            namespace, _, name = name.partition("/")
-        elif kind not in _CLUSTER_SCOPED and "." in name:
-            name, _, namespace = name.rpartition(".")
-        return self.report.resource("", kind, namespace, name)
+
+def _who(origin: str) -> tuple[str, str, str, str]:
+    """Read "Kind namespace/name", before 1.10 "Kind name.namespace"."""
+    kind, _, name = origin.partition(" ")
+    if not name:
+        return "", "", "", origin
+    namespace = ""
+    if "/" in name:
+        namespace, _, name = name.partition("/")
+    elif kind not in _CLUSTER_SCOPED and "." in name:
+        name, _, namespace = name.rpartition(".")
+    return "", kind, namespace, name
 
 
 def _place(reference: str) -> tuple[str, int]:

@@ -193,6 +193,7 @@ class _Results:
             message = f"{rule.title}: {pair.message}" if pair.message else rule.title
             finding = DetailedFinding(rule, severity, self._resource_of(pair.resource), message, level)
             finding.exception = pair.exception
+            self.report.has_exceptions |= pair.exception is not None
             finding.location = finding.key = self._files.get(pair.resource, "")
             self.report.findings.append(finding)
 
@@ -300,6 +301,7 @@ class _Frameworks:
             finding = DetailedFinding(rule, severity, resource, message, level)
             finding.remedy = as_text(alert.get("fixCommand"))
             finding.exception = exception
+            self.report.has_exceptions |= exception is not None
             self.report.findings.append(finding)
 
     def _resources(self, objects: dict[str, Any]) -> list[Resource]:

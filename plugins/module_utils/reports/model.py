@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 FORMAT: Final = "cicd.sandbox/report-1"
@@ -115,6 +115,26 @@ class Resource:
         return f"{self.kind}\0{self.namespace}\0{name}"
 
 
+class LazyResource(Resource):
+    """A resource that is read from the tool's own name for it when somebody asks: of most findings nobody does."""
+
+    __slots__ = ("_raw", "_read")
+
+    def __init__(self, raw: str, read: Callable[[str], tuple[str, str, str, str]]) -> None:
+        self._raw = raw
+        self._read = read
+
+    def __getattr__(self, name: str) -> str:
+        """Fill in Resource's fields; Python calls this for those that are not there yet."""
+        if name not in _FIELDS:
+            raise AttributeError(name)
+        self.api_version, self.kind, self.namespace, self.name = self._read(self._raw)
+        return str(object.__getattribute__(self, name))
+
+
+_FIELDS: Final = frozenset(field.name for field in dataclasses.fields(Resource))
+
+
 class _Plain:
     """What most findings don't have: here once, not in each of a million of them."""
 
@@ -177,6 +197,21 @@ class Finding(_Plain):
         }
 
 
+class ContainerFinding(Finding):
+    """A finding about a container."""
+
+    # This hides the class attribute of the same name.
+    __slots__ = ("container",)
+
+    def __init__(self, rule: Rule, severity: str, resource: Resource, message: str, level: str, container: str) -> None:
+        self.rule = rule
+        self.severity = severity
+        self.resource = resource
+        self.message = message
+        self.level = level
+        self.container = container
+
+
 class DetailedFinding(Finding):
     """A finding of which the tool says more."""
 
@@ -184,7 +219,11 @@ class DetailedFinding(Finding):
     __slots__ = ("container", "exception", "key", "line", "location", "package", "remedy")
 
     def __init__(self, rule: Rule, severity: str, resource: Resource, message: str, level: str) -> None:
-        super().__init__(rule, severity, resource, message, level)
+        self.rule = rule
+        self.severity = severity
+        self.resource = resource
+        self.message = message
+        self.level = level
         self.container = ""
         self.exception = None
         self.key = None
@@ -214,15 +253,17 @@ class Report:
     errors: list[str] = dataclasses.field(default_factory=list)
     # Nothing was scanned.
     empty: bool = False
+    # Whether the tool itself lets some of the findings pass.
+    has_exceptions: bool = False
     rules: dict[str, Rule] = dataclasses.field(default_factory=dict)
-    resources: dict[tuple[str, str, str, str], Resource] = dataclasses.field(default_factory=dict)
+    resources: dict[tuple[str, str, str], Resource] = dataclasses.field(default_factory=dict)
 
     def resource(self, api_version: str, kind: str, namespace: str, name: str) -> Resource:
         """Return the one object for a resource: findings of the same resource share it."""
-        key = (api_version, kind, namespace, name)
+        key = (kind, namespace, name)
         known = self.resources.get(key)
         if known is None:
-            known = self.resources[key] = Resource(*key)
+            known = self.resources[key] = Resource(api_version, *key)
         return known
 
     def degrade(self, why: str) -> None:
@@ -237,19 +278,12 @@ def fingerprints(tool: str, wanted: Sequence[Finding], everything: Iterable[Find
     Findings that nothing tells apart are counted in the report's order, so that no two names are equal; hence
     ``everything``, all of the report's findings.
     """
-    identities = {id(finding.resource): finding.resource.identity for finding in wanted}
-    same = set(identities.values())
+    # A report has one object for a resource, and so what might be equal is found by the object.
+    resources = {finding.resource for finding in wanted}
+    chosen = {id(finding) for finding in wanted}
     names: dict[int, str] = {}
     seen: dict[str, int] = {}
-    chosen = {id(finding) for finding in wanted}
-    by_resource: dict[int, bool] = {}
-    for finding in everything:
-        resource = finding.resource
-        related = by_resource.get(id(resource))
-        if related is None:
-            related = by_resource[id(resource)] = resource.identity in same
-        if not related:
-            continue
+    for finding in [finding for finding in everything if finding.resource in resources]:
         base = finding.base()
         nth = seen[base] = seen.get(base, -1) + 1
         if id(finding) in chosen:

@@ -12,8 +12,10 @@ import re
 from typing import Any, Final
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
+    ContainerFinding,
     DetailedFinding,
     Finding,
+    LazyResource,
     Report,
     Resource,
     Rule,
@@ -62,6 +64,8 @@ class _Sections:
         self.counted = 0
         # By the text up to the closing bracket: a rule's id.
         self._rules: dict[str, Rule] = {}
+        # By kind and popeye's name.
+        self._resources: dict[str, dict[str, Resource]] = {}
 
     def read(self, cursor: Cursor) -> None:
         """Consume a section."""
@@ -101,14 +105,18 @@ class _Sections:
     def _issues(self, linter: str, gvr: str, issues: Any) -> None:
         kind = _KIND_OF.get(linter.strip().lower(), linter)
         api_version = gvr.rpartition("/")[0]
-        resource_of = self.report.resource
+        known = self._resources.setdefault(kind, {})
         add = self.report.findings.append
         rules, levels, words = self._rules, _LEVELS, _WORDS
-        for name, listed in issues:
+
+        def who(name: str) -> tuple[str, str, str, str]:
             namespace, slash, rest = name.partition("/")
-            resource = (
-                resource_of(api_version, kind, namespace, rest) if slash else resource_of(api_version, kind, "", name)
-            )
+            return (api_version, kind, namespace, rest) if slash else (api_version, kind, "", name)
+
+        for name, listed in issues:
+            resource = known.get(name)
+            if resource is None:
+                resource = known[name] = LazyResource(name, who)
             for issue in listed if type(listed) is list else as_dicts(listed):
                 try:
                     message, level, group = issue["message"], issue["level"], issue["group"]
@@ -119,10 +127,10 @@ class _Sections:
                     continue
                 if group == "__root__":
                     add(Finding(rule, severity, resource, message, words[level]))
+                elif type(group) is str:
+                    add(ContainerFinding(rule, severity, resource, message, words[level], group))
                 else:
-                    detailed = DetailedFinding(rule, severity, resource, message, words[level])
-                    detailed.container = group
-                    add(detailed)
+                    self._odd(resource, name, issue)
 
     def _odd(self, resource: Resource, name: str, issue: Any) -> None:
         """Add what is not as usual: a rule's first issue, an error of the scan, a missing or unknown field."""

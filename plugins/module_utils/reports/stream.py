@@ -64,31 +64,57 @@ class Cursor:
 
     def members(self) -> Iterator[str]:
         """Give an object's keys one by one; each key's value has to be consumed before the next is asked for."""
-        text = self.text
         self.at = self._skip(self.at + 1)
         if self.kind() == "}":
             self.at += 1
             return
-        while True:
-            if self.kind() != '"':
-                raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, self.at)
-            key, self.at = _scanstring(text, self.at + 1, False)
-            self.at = self._skip(self.at)
-            if self.kind() != ":":
-                raise json.JSONDecodeError("Expecting ':' delimiter", text, self.at)
+        yield self._key()
+        yield from self._more_members()
+
+    def _key(self) -> str:
+        """Consume a key and its colon."""
+        text = self.text
+        if self.kind() != '"':
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, self.at)
+        key, self.at = _scanstring(text, self.at + 1, False)
+        self.at = self._skip(self.at)
+        if self.kind() != ":":
+            raise json.JSONDecodeError("Expecting ':' delimiter", text, self.at)
+        self.at = self._skip(self.at + 1)
+        return key
+
+    def _more_members(self) -> Iterator[str]:
+        """Give the keys behind a value."""
+        self.at = self._skip(self.at)
+        while self.kind() == ",":
             self.at = self._skip(self.at + 1)
-            yield key
+            yield self._key()
             self.at = self._skip(self.at)
-            if self.kind() != ",":
-                break
-            self.at = self._skip(self.at + 1)
         if self.kind() != "}":
-            raise json.JSONDecodeError("Expecting ',' delimiter", text, self.at)
+            raise json.JSONDecodeError("Expecting ',' delimiter", self.text, self.at)
         self.at += 1
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
-        """Give an object's keys with their decoded values."""
-        for key in self.members():
+        """Give an object's keys with their decoded values, fast where nothing stands between them."""
+        text, scan, scan_text = self.text, _scan, _scanstring
+        at = self.at
+        # As long as it goes on with exactly these; whatever else there is, members() reads.
+        while text.startswith('{"' if at == self.at else ',"', at):
+            try:
+                key, end = scan_text(text, at + 2, False)
+                if text[end : end + 1] != ":":
+                    break
+                value, end = scan(text, end + 1)
+            except (StopIteration, ValueError):
+                break
+            yield key, value
+            at = end
+        if at == self.at:
+            for key in self.members():
+                yield key, self.value()
+            return
+        self.at = at
+        for key in self._more_members():
             yield key, self.value()
 
     def places(self) -> Iterator[None]:
@@ -115,16 +141,25 @@ class Cursor:
         if text[at : at + 1] == "]":
             self.at = at + 1
             return
+        # What stood between two values will stand between the next.
+        between = ","
         while True:
             try:
                 value, at = scan(text, at)
             except StopIteration as exc:
                 raise json.JSONDecodeError("Expecting value", text, exc.value) from None
             yield value
+            if text.startswith(between, at):
+                there = at + len(between)
+                if text[there : there + 1] > " ":
+                    at = there
+                    continue
+            end = at
             at = skip(at)
             if text[at : at + 1] != ",":
                 break
             at = skip(at + 1)
+            between = text[end:at]
         if text[at : at + 1] != "]":
             raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
         self.at = at + 1

@@ -143,6 +143,7 @@ class _Results:
         finding.key = f"{location}\0{as_text(cause.get('Resource')) or message}"
         if status == "EXCEPTION":
             finding.exception = "exception in Trivy"
+            self.report.has_exceptions = True
         return finding
 
     def _secret(self, item: dict[str, Any], resource: Resource, location: str) -> DetailedFinding:
@@ -177,6 +178,7 @@ class _Results:
         if finding is not None:
             words = (as_text(item.get(key)) for key in ("Status", "Statement", "Source"))
             finding.exception = ": ".join(word for word in words if word) or "let pass in Trivy"
+            self.report.has_exceptions = True
 
 
 def read(cursor: Cursor) -> Report | None:
@@ -199,7 +201,7 @@ def read(cursor: Cursor) -> Report | None:
 def _of_target(report: Report, result: dict[str, Any]) -> Resource:
     """Return the resource of a result in the oldest form, which names no artifact."""
     name = as_text(result.get("Target"))
-    return report.resource("", "Image" if " (" in name else "Target", "", name.partition(" (")[0])
+    return report.resource("", "Target", "", name.partition(" (")[0])
 
 
 def _object(report: Report, results: _Results, cursor: Cursor) -> Report | None:
