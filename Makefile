@@ -54,6 +54,13 @@ molecule: venv ## Roles on real machines, ending with the whole site
 e2e: venv ## Browser and API tests against the standing sandbox
 	scripts/e2e.sh $(INVENTORY) $(ARGS)
 
+.PHONY: fuzz
+# Seconds for each run of a fuzzer.
+FUZZ_SECONDS ?= 60
+fuzz: venv ## Feed the parsers of reports with made-up input for a minute
+	mkdir -p build
+	tests/fuzz/fuzz_reports.py -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -artifact_prefix=build/
+
 .PHONY: tools artifacts
 # Helm renders the chart in unit tests. HELM_BINARY and HELM_DOCS_BINARY name others than those of the sandbox.
 tools: venv

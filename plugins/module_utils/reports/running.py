@@ -87,7 +87,7 @@ def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
     _check_paths(params)
     policy = _policy(module, tool)
     judgement = judge(_report(params, tool), policy)
-    returned = _answer(judgement, max(params["max_returned"], 0))
+    returned = answer(judgement, max(params["max_returned"], 0))
     for waiver in policy.waivers:
         if waiver.refused:
             module.warn(
@@ -164,7 +164,8 @@ def _report(params: Mapping[str, Any], tool: str) -> Report:
     return read_report(tool, text, "content")
 
 
-def _answer(judgement: Judgement, most: int) -> dict[str, Any]:
+def answer(judgement: Judgement, most: int) -> dict[str, Any]:
+    """Return what the module returns; its lists have at most so many findings."""
     policy = judgement.policy
     today = policy.today
     worst = judgement.worst(most)
