@@ -68,7 +68,8 @@ def test_ten_thousand_findings(browser: Any, address: str) -> None:
     begun = time.monotonic()
     page.goto(address)
     page.wait_for_selector("#table tbody tr")
-    assert time.monotonic() - begun < 15
+    # On a busy machine; alone it takes less than one.
+    assert time.monotonic() - begun < 30
     assert asked == [address]
 
     shown = page.locator("#shown")
