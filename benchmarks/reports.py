@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Times reading and judging reports against json.loads on the same file, and compares their memory.
 
-Usage: benchmarks/reports.py [MEGABYTES ...]    (default: 1 10 100)
+Usage: benchmarks/reports.py [TOOL ...] [MEGABYTES ...]    (default: all, 1 10 100)
 
 Every measurement is a process of its own, the best of three; memory is its peak, less what Python has before. Both get
 the file's bytes. The goals for 100 MB are 1.3 times the time and twice the memory.
@@ -213,10 +213,11 @@ def measure(what: str, tool: str, path: Path) -> None:
 def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         measure(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
-    sizes = [int(argument) for argument in sys.argv[1:]] or [1, 10, 100]
+    sizes = [int(argument) for argument in sys.argv[1:] if argument.isdigit()] or [1, 10, 100]
+    tools = [argument for argument in sys.argv[1:] if not argument.isdigit()] or list(TOOLS)
     print("tool          MB  json.loads    report  ratio   memory   report  ratio  s per 100 MB")
     with tempfile.TemporaryDirectory() as folder:
-        for tool in TOOLS:
+        for tool in tools:
             for size in sizes:
                 path = Path(folder) / f"{tool}.json"
                 write(tool, size * 1_000_000, path)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
     Finding,
+    Findings,
     Report,
     fingerprints,
     safe,
@@ -46,7 +46,7 @@ class Judgement:
     report: Report
     policy: Policy
     # Neither waived nor in the baseline.
-    counting: list[Finding]
+    counting: Findings
     # With the reason, and the waiver unless the tool itself lets it pass.
     waived: list[tuple[Finding, str, Waiver | None]]
     # In the baseline.
@@ -71,8 +71,7 @@ class Judgement:
         found: list[Finding] = []
         for severity in SEVERITIES:
             if self.counts[severity] and len(found) < most:
-                missing = most - len(found)
-                found += _first((item for item in self.counting if item.severity == severity), missing)
+                found += itertools.islice(self.counting.of_severity(severity), most - len(found))
         return found
 
     def fingerprints(self, wanted: Sequence[Finding]) -> list[str]:
@@ -84,10 +83,6 @@ class Judgement:
         said = "; ".join(self.reasons)
         worst = "; ".join(one_line(finding) for finding in self.worst(3))
         return f"{self.report.tool}: {said}." + (f" The worst: {worst}" if worst else "")
-
-
-def _first(findings: Iterable[Finding], most: int) -> list[Finding]:
-    return [finding for finding, _ in zip(findings, range(most), strict=False)]
 
 
 def one_line(finding: Finding) -> str:
@@ -114,7 +109,7 @@ def judge(report: Report, policy: Policy) -> Judgement:
         for finding in report.findings if findings is not report.findings else ():
             if not _wanted(finding.resource.namespace, policy):
                 match(finding)
-        counting = []
+        counting = Findings()
         for finding in findings:
             waiver = match(finding)
             if finding.exception is not None:
@@ -125,14 +120,14 @@ def judge(report: Report, policy: Policy) -> Judgement:
                 counting.append(finding)
     elif report.has_exceptions:
         waived = [(item, item.exception, None) for item in findings if item.exception is not None]
-        counting = [finding for finding in findings if finding.exception is None]
+        counting = Findings(finding for finding in findings if finding.exception is None)
     else:
         counting = findings
     known: list[Finding] = []
     fixed: list[Mapping[str, Any]] = []
     if policy.baseline is not None:
         counting, known, fixed = _compare(report, findings, counting, policy)
-    counts = dict.fromkeys(SEVERITIES, 0) | Counter(map(attrgetter("severity"), counting))
+    counts = dict.fromkeys(SEVERITIES, 0) | counting.counts()
     judgement = Judgement(report, policy, counting, waived, known, fixed, counts, [])
     judgement.reasons += _reasons(judgement)
     return judgement
@@ -144,18 +139,18 @@ def _wanted(namespace: str, policy: Policy) -> bool:
     return namespace not in policy.exclude_namespaces
 
 
-def _chosen(findings: list[Finding], policy: Policy) -> list[Finding]:
+def _chosen(findings: Findings, policy: Policy) -> Findings:
     if not policy.namespaces and not policy.exclude_namespaces:
         return findings
-    return [finding for finding in findings if _wanted(finding.resource.namespace, policy)]
+    return Findings(finding for finding in findings if _wanted(finding.resource.namespace, policy))
 
 
 def _compare(
-    report: Report, findings: list[Finding], counting: list[Finding], policy: Policy
-) -> tuple[list[Finding], list[Finding], list[Mapping[str, Any]]]:
+    report: Report, findings: Findings, counting: Findings, policy: Policy
+) -> tuple[Findings, list[Finding], list[Mapping[str, Any]]]:
     baseline = policy.baseline or {}
     names = dict(zip(map(id, findings), fingerprints(report.tool, findings, report.findings), strict=True))
-    new: list[Finding] = []
+    new = Findings()
     known: list[Finding] = []
     for finding in counting:
         (known if names[id(finding)] in baseline else new).append(finding)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from operator import itemgetter
 from typing import Any, Final
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
@@ -16,11 +18,15 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     as_text,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor, Piece
 
 TOOL: Final = "istioctl"
 # The code of an error in the analysis itself.
 INTERNAL_ERROR: Final = "IST0001"
+
+_code_of: Final = itemgetter("code")
+_level_of: Final = itemgetter("level")
+_origin_of: Final = itemgetter("origin")
 
 # A name of theirs may have dots without a namespace behind the last.
 _CLUSTER_SCOPED: Final = {
@@ -34,11 +40,53 @@ class _Messages:
         self.report = report
         self._severities: dict[str, str] = {}
         self._resources: dict[str, Resource] = {}
-        self._append = report.findings.append
         self.clusters: set[str] = set()
 
-    def add(self, item: dict[str, Any]) -> None:
-        """Add a message."""
+    def read(self, cursor: Cursor) -> bool:
+        """Consume the messages; say whether they are istioctl's."""
+        for piece in cursor.pieces():
+            if piece.end and self._count(cursor.text, piece):
+                continue
+            for item in piece.values:
+                if not isinstance(item, dict) or "code" not in item or "level" not in item:
+                    return False
+                self.report.findings.append(self._finding(item))
+        return True
+
+    def _count(self, text: str, piece: Piece) -> bool:
+        """Count messages that are as usual, to be made when somebody asks; say whether they are."""
+        try:
+            levels = Counter(map(_level_of, piece.values))
+            codes = set(map(_code_of, piece.values))
+            origins = set(map(_origin_of, piece.values))
+            # A TypeError where one is no text.
+            "".join(origins)
+        except (KeyError, TypeError):
+            return False
+        # The first message of a code makes its rule.
+        if INTERNAL_ERROR in codes or not codes <= self.report.rules.keys():
+            return False
+        if text.find('"cluster"', piece.start, piece.end) >= 0:
+            self.clusters.update(as_text(item["cluster"]) for item in piece.values if "cluster" in item)
+        _, start, end = piece
+        counts: Counter[str] = Counter()
+        for level, count in levels.items():
+            counts[self._severity(level)] += count
+        self.report.findings.later(counts, lambda: self._again(text, start, end), origins)
+        return True
+
+    def _again(self, text: str, start: int, end: int) -> list[Finding]:
+        return [self._finding(item) for item in Cursor(f"[{text[start:end]}]").value()]
+
+    def _severity(self, level: object) -> str:
+        word = level if isinstance(level, str) else as_text(level)
+        severity = self._severities.get(word)
+        if severity is None:
+            severity = self._severities[word] = severity_of(TOOL, word)
+        return severity
+
+    def _finding(self, item: dict[str, Any]) -> Finding:
+        """Make a finding of a message."""
         code, level, message, origin = item.get("code"), item.get("level"), item.get("message"), item.get("origin")
         if type(code) is not str:
             code = as_text(code)
@@ -49,18 +97,15 @@ class _Messages:
         if type(origin) is not str:
             origin = as_text(origin)
         rule = self.report.rules.get(code) or self._rule(code, item)
-        severity = self._severities.get(level)
-        if severity is None:
-            severity = self._severities[level] = severity_of(TOOL, level)
+        severity = self._severities.get(level) or self._severity(level)
         resource = self._resources.get(origin)
         if resource is None:
             resource = self._resources[origin] = LazyResource(origin, _who)
         if len(item) <= 5 and "reference" not in item and "cluster" not in item and code != INTERNAL_ERROR:
-            self._append(Finding(rule, severity, resource, message, level))
-        else:
-            self._add_detailed(DetailedFinding(rule, severity, resource, message, level), item)
+            return Finding(rule, severity, resource, message, level)
+        return self._detailed(DetailedFinding(rule, severity, resource, message, level), item)
 
-    def _add_detailed(self, finding: DetailedFinding, item: dict[str, Any]) -> None:
+    def _detailed(self, finding: DetailedFinding, item: dict[str, Any]) -> Finding:
         if "reference" in item:
             finding.location, finding.line = _place(as_text(item["reference"]))
         if "cluster" in item:
@@ -69,7 +114,7 @@ class _Messages:
             finding.message = f"{finding.message} (cluster {cluster})"
         if finding.rule.id == INTERNAL_ERROR:
             self.report.degrade(finding.message or "an internal error of the analysis")
-        self._append(finding)
+        return finding
 
     def _rule(self, code: str, item: dict[str, Any]) -> Rule:
         link = item.get("documentationUrl", item.get("documentation_url"))
@@ -107,9 +152,7 @@ def read(cursor: Cursor) -> Report | None:
     if cursor.kind() != "[":
         return None
     messages = _Messages(report)
-    for item in cursor.elements():
-        if not isinstance(item, dict) or "code" not in item or "level" not in item:
-            return None
-        messages.add(item)
+    if not messages.read(cursor):
+        return None
     report.cluster = ", ".join(sorted(messages.clusters))
     return report

@@ -9,8 +9,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final, overload
 
 FORMAT: Final = "cicd.sandbox/report-1"
 
@@ -118,17 +120,17 @@ class Resource:
 class LazyResource(Resource):
     """A resource that is read from the tool's own name for it when somebody asks: of most findings nobody does."""
 
-    __slots__ = ("_raw", "_read")
+    __slots__ = ("_read", "raw")
 
     def __init__(self, raw: str, read: Callable[[str], tuple[str, str, str, str]]) -> None:
-        self._raw = raw
+        self.raw = raw
         self._read = read
 
     def __getattr__(self, name: str) -> str:
         """Fill in Resource's fields; Python calls this for those that are not there yet."""
         if name not in _FIELDS:
             raise AttributeError(name)
-        self.api_version, self.kind, self.namespace, self.name = self._read(self._raw)
+        self.api_version, self.kind, self.namespace, self.name = self._read(self.raw)
         return str(object.__getattribute__(self, name))
 
 
@@ -233,6 +235,94 @@ class DetailedFinding(Finding):
         self.remedy = ""
 
 
+class _Unread:
+    """Findings that are still text: how many of each severity, and what makes them."""
+
+    __slots__ = ("counts", "make")
+
+    def __init__(self, counts: Mapping[str, int], make: Callable[[], list[Finding]]) -> None:
+        self.counts = counts
+        self.make = make
+
+
+class Findings(Sequence[Finding]):
+    """Findings in the report's order. Of a large report, most are counted and never made: nobody asks for them."""
+
+    # Adds a finding. Not to be kept: later() puts another in its place.
+    append: Callable[[Finding], None]
+
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        self._parts: list[list[Finding] | _Unread] = []
+        # In which part a name stands first, and in which others.
+        self._first: dict[str, int] = {}
+        self._more: dict[str, list[int]] = {}
+        self._begin(list(findings))
+
+    def _begin(self, part: list[Finding]) -> None:
+        self._parts.append(part)
+        self.append = part.append
+
+    def later(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: Iterable[str]) -> None:
+        """Add findings that ``make`` makes on demand; ``names`` are those of their resources, as in LazyResource.raw.
+
+        ``counts`` are theirs by severity. What is made has to be of LazyResources, the same object for the same name.
+        """
+        number = len(self._parts)
+        first = dict.fromkeys(names, number)
+        for name in self._first.keys() & first.keys():
+            self._more.setdefault(name, []).append(number)
+            first[name] = self._first[name]
+        self._first.update(first)
+        self._parts.append(_Unread(counts, make))
+        self._begin([])
+
+    def _part(self, number: int) -> list[Finding]:
+        part = self._parts[number]
+        if isinstance(part, _Unread):
+            part = self._parts[number] = part.make()
+        return part
+
+    def __iter__(self) -> Iterator[Finding]:
+        for number in range(len(self._parts)):
+            yield from self._part(number)
+
+    def __len__(self) -> int:
+        return sum(sum(part.counts.values()) if isinstance(part, _Unread) else len(part) for part in self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Finding]: ...
+
+    def __getitem__(self, index: int | slice) -> Finding | list[Finding]:
+        return list(self)[index]
+
+    def counts(self) -> Counter[str]:
+        """Count by severity."""
+        counts: Counter[str] = Counter()
+        for part in self._parts:
+            counts.update(part.counts if isinstance(part, _Unread) else map(attrgetter("severity"), part))
+        return counts
+
+    def of_severity(self, severity: str) -> Iterator[Finding]:
+        """Give those of a severity."""
+        for number, part in enumerate(self._parts):
+            if not isinstance(part, _Unread) or part.counts.get(severity):
+                yield from (finding for finding in self._part(number) if finding.severity == severity)
+
+    def of_resources(self, resources: set[Resource]) -> Iterator[Finding]:
+        """Give those of some resources of theirs."""
+        numbers: set[int] = set()
+        for resource in resources:
+            if isinstance(resource, LazyResource) and resource.raw in self._first:
+                numbers.add(self._first[resource.raw])
+                numbers.update(self._more.get(resource.raw, ()))
+        for number, part in enumerate(self._parts):
+            if not isinstance(part, _Unread) or number in numbers:
+                yield from (finding for finding in self._part(number) if finding.resource in resources)
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Report:
     """What a tool reported, whatever the tool."""
@@ -246,7 +336,7 @@ class Report:
     # 0 to 100, more is better.
     score: float | None = None
     grade: str = ""
-    findings: list[Finding] = dataclasses.field(default_factory=list)
+    findings: Findings = dataclasses.field(default_factory=Findings)
     passed: int = 0
     skipped: int = 0
     # Why the scan does not cover what it should.
@@ -272,7 +362,7 @@ class Report:
             self.errors.append(why)
 
 
-def fingerprints(tool: str, wanted: Sequence[Finding], everything: Iterable[Finding]) -> list[str]:
+def fingerprints(tool: str, wanted: Sequence[Finding], everything: Findings) -> list[str]:
     """Return stable names, hexadecimal, for the wanted findings.
 
     Findings that nothing tells apart are counted in the report's order, so that no two names are equal; hence
@@ -283,7 +373,7 @@ def fingerprints(tool: str, wanted: Sequence[Finding], everything: Iterable[Find
     chosen = {id(finding) for finding in wanted}
     names: dict[int, str] = {}
     seen: dict[str, int] = {}
-    for finding in [finding for finding in everything if finding.resource in resources]:
+    for finding in everything.of_resources(resources):
         base = finding.base()
         nth = seen[base] = seen.get(base, -1) + 1
         if id(finding) in chosen:

@@ -9,6 +9,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
@@ -26,7 +30,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     as_text,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor, Piece
 
 TOOL: Final = "popeye"
 CODES: Final = "https://github.com/derailed/popeye/blob/master/docs/codes.md"
@@ -49,11 +53,31 @@ def _plural(kind: str) -> str:
 
 # popeye calls kinds "pod", "pods" or "PODS", by version.
 _KIND_OF: Final = {_plural(kind): kind for kind in _KINDS} | {kind.lower(): kind for kind in _KINDS}
+_level_of: Final = itemgetter("level")
 _LEVELS: Final[dict[Any, str]] = {level: severity_of(TOOL, str(level)) for level in (1, 2, 3)}
+_USUAL: Final = {0, 1, 2, 3}
+_LEVEL: Final = '"level"'
 _WORDS: Final[dict[Any, str]] = {1: "info", 2: "warning", 3: "error"}
 # What Go's %q writes and JSON does not know (popeye 0.22 quotes resource names so).
 _GO_ESCAPE: Final = re.compile(r"\\(\\|x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8})|([av']))")
 _GO_CONTROLS: Final = {"a": "\\u0007", "v": "\\u000b", "'": "'"}
+
+
+class _Place:
+    """Where issues stand."""
+
+    def __init__(self, linter: str, gvr: str) -> None:
+        self.kind = _KIND_OF.get(linter.strip().lower(), linter)
+        self.api_version = gvr.rpartition("/")[0]
+
+    def read(self, name: str) -> tuple[str, str, str, str]:
+        """Read popeye's name of a resource."""
+        namespace, slash, rest = name.partition("/")
+        return (self.api_version, self.kind, namespace, rest) if slash else (self.api_version, self.kind, "", name)
+
+
+def _pairs(text: str, start: int, end: int) -> Iterable[tuple[str, Any]]:
+    return Cursor(f"{{{text[start:end]}}}").pairs()
 
 
 class _Sections:
@@ -84,14 +108,15 @@ class _Sections:
                 bad = self._tally(cursor.value())
             elif key == "issues" and cursor.kind() == "{" and linter:
                 listed += 1
-                self._issues(linter, gvr, cursor.pairs())
+                self._issues(_Place(linter, gvr), cursor)
             elif key == "issues":
                 listed += cursor.kind() == "{"
                 late += as_dict(cursor.value()).items()
             else:
                 cursor.value()
         if late:
-            self._issues(linter, gvr, iter(late))
+            for finding in self._findings(_Place(linter, gvr), late):
+                self.report.findings.append(finding)
         if bad and not listed:
             self.report.degrade(f"{linter}: the tally has {bad} warnings and errors, but no issues are listed")
 
@@ -102,49 +127,68 @@ class _Sections:
         self.counted += sum(as_count(tally.get(level)) for level in ("ok", "info", "warning", "error"))
         return as_count(tally.get("warning")) + as_count(tally.get("error"))
 
-    def _issues(self, linter: str, gvr: str, issues: Any) -> None:
-        kind = _KIND_OF.get(linter.strip().lower(), linter)
-        api_version = gvr.rpartition("/")[0]
-        known = self._resources.setdefault(kind, {})
-        add = self.report.findings.append
+    def _issues(self, place: _Place, cursor: Cursor) -> None:
+        """Consume a section's issues."""
+        for piece in cursor.pieces():
+            if piece.end and self._count(place, cursor.text, piece):
+                continue
+            pairs = piece.values if not piece.end else _pairs(cursor.text, *piece[1:])
+            for finding in self._findings(place, pairs):
+                self.report.findings.append(finding)
+
+    def _count(self, place: _Place, text: str, piece: Piece) -> bool:
+        """Count issues that are as usual, to be made when somebody asks; say whether they are."""
+        try:
+            levels = Counter(map(_level_of, chain.from_iterable(piece.values.values())))
+        except (KeyError, TypeError):
+            return False
+        # Without a name, they may be errors of the scan; fewer than the text has are left when a name repeats.
+        if "" in piece.values or not levels.keys() <= _USUAL or levels.total() != text.count(_LEVEL, *piece[1:]):
+            return False
+        counts = {_LEVELS[level]: count for level, count in levels.items() if level}
+        _, start, end = piece
+        self.report.findings.later(counts, lambda: self._findings(place, _pairs(text, start, end)), piece.values)
+        return True
+
+    def _findings(self, place: _Place, issues: Iterable[tuple[str, Any]]) -> list[Finding]:
+        """Make findings of issues by name."""
+        known = self._resources.setdefault(place.kind, {})
+        found: list[Finding] = []
+        add = found.append
         rules, levels, words = self._rules, _LEVELS, _WORDS
-
-        def who(name: str) -> tuple[str, str, str, str]:
-            namespace, slash, rest = name.partition("/")
-            return (api_version, kind, namespace, rest) if slash else (api_version, kind, "", name)
-
         for name, listed in issues:
             resource = known.get(name)
             if resource is None:
-                resource = known[name] = LazyResource(name, who)
+                resource = known[name] = LazyResource(name, place.read)
             for issue in listed if type(listed) is list else as_dicts(listed):
                 try:
                     message, level, group = issue["message"], issue["level"], issue["group"]
                     severity = levels[level]
                     rule = rules[message[: message.index("]")]]
                 except (KeyError, TypeError, ValueError, AttributeError):
-                    self._odd(resource, name, issue)
+                    found += self._odd(resource, name, issue)
                     continue
                 if group == "__root__":
                     add(Finding(rule, severity, resource, message, words[level]))
                 elif type(group) is str:
                     add(ContainerFinding(rule, severity, resource, message, words[level], group))
                 else:
-                    self._odd(resource, name, issue)
+                    found += self._odd(resource, name, issue)
+        return found
 
-    def _odd(self, resource: Resource, name: str, issue: Any) -> None:
-        """Add what is not as usual: a rule's first issue, an error of the scan, a missing or unknown field."""
+    def _odd(self, resource: Resource, name: str, issue: Any) -> list[Finding]:
+        """Make a finding of what is not as usual: a rule's first issue, an error of the scan, an unknown field."""
         if not isinstance(issue, dict):
             self.report.degrade(f"an issue of {resource.label} is no object but {as_text(issue)[:60]}")
-            return
+            return []
         message, level = as_text(issue.get("message")), issue.get("level")
-        number = as_number(level)
+        number = float(level) if isinstance(level, bool) else as_number(level)
         coded = message.startswith("[POP-") and "]" in message
         if number == 0:
-            return
+            return []
         if not coded and not name and (number is None or number >= 3):
             self.report.degrade(f"{resource.kind}: {message or 'unknown error'}")
-            return
+            return []
         word = as_text(int(number)) if number is not None else as_text(level)
         finding = DetailedFinding(
             self._rule(message, coded=coded),
@@ -155,7 +199,7 @@ class _Sections:
         )
         group = as_text(issue.get("group"))
         finding.container = "" if group == "__root__" else group
-        self.report.findings.append(finding)
+        return [finding]
 
     def _rule(self, message: str, *, coded: bool) -> Rule:
         start = message[: message.index("]")] if coded else ""
