@@ -66,8 +66,7 @@ class _Messages:
         # The first message of a code makes its rule.
         if INTERNAL_ERROR in codes or not codes <= self.report.rules.keys():
             return False
-        if text.find('"cluster"', piece.start, piece.end) >= 0:
-            self.clusters.update(as_text(item["cluster"]) for item in piece.values if "cluster" in item)
+        self.clusters.update([as_text(item["cluster"]) for item in piece.values if "cluster" in item])
         _, start, end = piece
         counts: Counter[str] = Counter()
         for level, count in levels.items():

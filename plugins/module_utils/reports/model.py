@@ -236,13 +236,14 @@ class DetailedFinding(Finding):
 
 
 class _Unread:
-    """Findings that are still text: how many of each severity, and what makes them."""
+    """Findings that are still text: how many of each severity, what makes them, whose they are."""
 
-    __slots__ = ("counts", "make")
+    __slots__ = ("counts", "make", "names")
 
-    def __init__(self, counts: Mapping[str, int], make: Callable[[], list[Finding]]) -> None:
+    def __init__(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: set[str]) -> None:
         self.counts = counts
         self.make = make
+        self.names = names
 
 
 class Findings(Sequence[Finding]):
@@ -253,27 +254,18 @@ class Findings(Sequence[Finding]):
 
     def __init__(self, findings: Iterable[Finding] = ()) -> None:
         self._parts: list[list[Finding] | _Unread] = []
-        # In which part a name stands first, and in which others.
-        self._first: dict[str, int] = {}
-        self._more: dict[str, list[int]] = {}
         self._begin(list(findings))
 
     def _begin(self, part: list[Finding]) -> None:
         self._parts.append(part)
         self.append = part.append
 
-    def later(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: Iterable[str]) -> None:
+    def later(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: set[str]) -> None:
         """Add findings that ``make`` makes on demand; ``names`` are those of their resources, as in LazyResource.raw.
 
         ``counts`` are theirs by severity. What is made has to be of LazyResources, the same object for the same name.
         """
-        number = len(self._parts)
-        first = dict.fromkeys(names, number)
-        for name in self._first.keys() & first.keys():
-            self._more.setdefault(name, []).append(number)
-            first[name] = self._first[name]
-        self._first.update(first)
-        self._parts.append(_Unread(counts, make))
+        self._parts.append(_Unread(counts, make, names))
         self._begin([])
 
     def _part(self, number: int) -> list[Finding]:
@@ -313,13 +305,9 @@ class Findings(Sequence[Finding]):
 
     def of_resources(self, resources: set[Resource]) -> Iterator[Finding]:
         """Give those of some resources of theirs."""
-        numbers: set[int] = set()
-        for resource in resources:
-            if isinstance(resource, LazyResource) and resource.raw in self._first:
-                numbers.add(self._first[resource.raw])
-                numbers.update(self._more.get(resource.raw, ()))
+        names = {resource.raw for resource in resources if isinstance(resource, LazyResource)}
         for number, part in enumerate(self._parts):
-            if not isinstance(part, _Unread) or number in numbers:
+            if not isinstance(part, _Unread) or not names.isdisjoint(part.names):
                 yield from (finding for finding in self._part(number) if finding.resource in resources)
 
 

@@ -146,8 +146,8 @@ class _Sections:
         if "" in piece.values or not levels.keys() <= _USUAL or levels.total() != text.count(_LEVEL, *piece[1:]):
             return False
         counts = {_LEVELS[level]: count for level, count in levels.items() if level}
-        _, start, end = piece
-        self.report.findings.later(counts, lambda: self._findings(place, _pairs(text, start, end)), piece.values)
+        names, start, end = piece
+        self.report.findings.later(counts, lambda: self._findings(place, _pairs(text, start, end)), set(names))
         return True
 
     def _findings(self, place: _Place, issues: Iterable[tuple[str, Any]]) -> list[Finding]:

@@ -195,9 +195,9 @@ def test_findings_are_not_made_to_be_counted() -> None:
     resource = LazyResource("a", lambda raw: ("", "Pod", "", raw))
     findings = Findings()
     findings.append(Finding(rule, "high", resource, "first", "3"))
-    findings.later({"low": 3}, never, ["b"])
+    findings.later({"low": 3}, never, {"b"})
     findings.append(Finding(rule, "low", resource, "last", "1"))
-    findings.later({"high": 1}, lambda: [Finding(rule, "high", resource, "middle", "3")], ["a"])
+    findings.later({"high": 1}, lambda: [Finding(rule, "high", resource, "middle", "3")], {"a"})
     assert len(findings) == 6
     assert findings.counts() == {"high": 2, "low": 4}
     assert [finding.message for finding in findings.of_severity("high")] == ["first", "middle"]
