@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import atheris
 from ansible.plugins.loader import init_plugin_loader
@@ -21,7 +22,8 @@ FIXTURES = REPOSITORY / "tests/unit/reports/fixtures"
 
 init_plugin_loader([str(REPOSITORY / ".collections")])
 with atheris.instrument_imports(include=["ansible_collections.cicd.sandbox.plugins.module_utils.reports"]):
-    from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import Policy, judge
+    from ansible_collections.cicd.sandbox.plugins.module_utils.reports import stream
+    from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import Judgement, Policy, judge
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import ReportError
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import READERS, read_report
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports.running import WRITERS, answer
@@ -29,18 +31,30 @@ with atheris.instrument_imports(include=["ansible_collections.cicd.sandbox.plugi
 TOOLS = tuple(READERS)
 
 
+def judged(data: bytes, piece: int) -> Judgement | str:
+    """Read and judge a report, in pieces of so many characters; or say what is wrong with it."""
+    with patch.multiple(stream, _FEW=2, _PIECE=piece):
+        try:
+            judgement = judge(read_report(TOOLS[data[0] % len(TOOLS)], data[1:], "the report"), Policy())
+            answer(judgement, 5)
+        except ReportError as exc:
+            return str(exc)
+    return judgement
+
+
 def one_input(data: bytes) -> None:
-    """Read, judge and write one report."""
+    """Read, judge and write one report; once more without pieces, which has to be the same."""
     if not data:
         return
-    try:
-        report = read_report(TOOLS[data[0] % len(TOOLS)], data[1:], "the report")
-    except ReportError:
+    judgement, slowly = judged(data, 4), judged(data, 1 << 40)
+    if isinstance(judgement, str) or isinstance(slowly, str):
+        if judgement != slowly:
+            raise AssertionError(f"{judgement!r} in pieces, {slowly!r} without")
         return
-    judgement = judge(report, Policy())
-    if sum(judgement.counts.values()) + len(judgement.waived) != len(report.findings):
+    if judgement.counts != slowly.counts or judgement.reasons != slowly.reasons:
+        raise AssertionError("pieces change the outcome")
+    if sum(judgement.counts.values()) + len(judgement.waived) != len(list(judgement.report.findings)):
         raise AssertionError("counts do not add up")
-    answer(judgement, 5)
     for writer in WRITERS.values():
         writer(judgement).decode()
 
