@@ -40,6 +40,8 @@ _ARTIFACTS: Final = {
 }
 # KSV001, AVD-KSV-0001 and KSV-0001 are one rule: the spelling changed at 0.69.
 _CHECK_ID: Final = re.compile(r"(?:AVD-)?([A-Z]+(?:-[A-Z]+)*)-?0*(\d+)")
+# Targets that are no files.
+_HEADINGS: Final = {"OS Packages", "Loose File License(s)", "Python", "Conda", "Ruby", "Node.js", "Java", "Kubernetes"}
 _LISTS: Final = ("Vulnerabilities", "Misconfigurations", "Secrets", "Licenses")
 _ROOT_KEYS: Final = {"SchemaVersion", "ArtifactName", "ArtifactType", "Results"}
 _CLUSTER_LISTS: Final = {"Resources", "Findings", "Vulnerabilities", "Misconfigurations"}
@@ -64,8 +66,8 @@ class _Results:
         self.seen += 1
         result = as_dict(result)
         target, kind = as_text(result.get("Target")), as_text(result.get("Class"))
-        # The target of OS packages is the image again, and its distribution.
-        location = "" if kind == "os-pkgs" else target
+        # The target of OS packages is the image again, and its distribution; in a cluster it is the resource again.
+        location = "" if kind == "os-pkgs" or target in _HEADINGS or target == resource.label else target
         for item in as_dicts(result.get("Vulnerabilities")):
             self._vulnerability(item, resource, location)
         shown = 0
@@ -139,7 +141,7 @@ class _Results:
         message = as_text(item.get("Message")) or as_text(item.get("Title"))
         finding = self._finding(rule, item, resource, message)
         cause = as_dict(item.get("CauseMetadata"))
-        finding.location, finding.line = location, as_count(cause.get("StartLine"))
+        finding.location, finding.line = location, as_count(cause.get("StartLine")) if location else 0
         finding.key = f"{location}\0{as_text(cause.get('Resource')) or message}"
         if status == "EXCEPTION":
             finding.exception = "exception in Trivy"

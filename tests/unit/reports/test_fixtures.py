@@ -40,11 +40,26 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
     "trivy/0.60.0-image-nothing.json": ({}, 0, 0, None, 0),
     "trivy/0.74.0-config.json": ({"medium": 1}, 0, 41, None, 0),
     "trivy/0.74.0-image-vex.json": ({"high": 1}, 1, 1, None, 0),
+    "trivy/0.74.0-recorded-config.json": ({"high": 3, "medium": 4, "low": 10}, 0, 81, None, 0),
+    "trivy/0.74.0-recorded-fs-nothing.json": ({}, 0, 0, None, 0),
+    "trivy/0.74.0-recorded-fs.json": ({"critical": 3, "high": 8, "medium": 8, "low": 12}, 2, 100, None, 0),
+    "trivy/0.74.0-recorded-image.json": ({"critical": 2, "high": 2, "medium": 3, "low": 4}, 0, 25, None, 0),
+    "trivy/0.74.0-recorded-k8s-all.json": ({"high": 3}, 0, 20, None, 0),
+    "trivy/0.74.0-recorded-k8s-summary-clean.json": ({}, 0, 0, None, 0),
+    "trivy/0.74.0-recorded-k8s-summary.json": ({"high": 3}, 0, 20, None, 0),
     "istioctl/1.8.0.json": ({"high": 1, "info": 1}, 0, 0, None, 0),
     "istioctl/1.10.0.json": ({"high": 1}, 0, 0, None, 0),
     "istioctl/1.25.0-clusters.json": ({"high": 3}, 0, 0, None, 1),
     "istioctl/1.31.0.json": ({"high": 1, "medium": 2, "info": 1}, 0, 0, None, 0),
     "istioctl/1.31.0-clean.json": ({}, 0, 0, None, 0),
+}
+
+NOTHING_SCANNED = {
+    "trivy/0.19.0-null.json",
+    "trivy/0.60.0-image-nothing.json",
+    "trivy/0.74.0-recorded-fs-nothing.json",
+    # It has no word of what was scanned, either.
+    "trivy/0.74.0-recorded-k8s-summary-clean.json",
 }
 
 
@@ -69,7 +84,7 @@ def test_known_versions(name: str) -> None:
     assert {severity: count for severity, count in judgement.counts.items() if count} == counts
     assert len(judgement.waived) == waived
     assert (read.passed, read.score, len(read.errors)) == (passed, score, errors)
-    assert read.empty == (name in {"trivy/0.19.0-null.json", "trivy/0.60.0-image-nothing.json"})
+    assert read.empty == (name in NOTHING_SCANNED)
     assert len(judgement.shown) == len(read.findings)
 
 
@@ -123,6 +138,27 @@ def test_trivy_says_who_and_what() -> None:
     assert finding("trivy/0.50.0-k8s-all.json", "KSV001")["resource"]["namespace"] == "shop"
     assert finding("trivy/0.56.0-fs.json", "GHSA-xxxx")["severity"] == "high"
     assert report("trivy/0.74.0-config.json").tool_version == "0.74.0"
+
+
+def test_trivy_says_where() -> None:
+    """A location is a file: what is called so in the report may be a heading or the resource once more."""
+    assert finding("trivy/0.74.0-recorded-fs.json", "KSV-0017")["location"] == "k8s/cart.yaml"
+    assert finding("trivy/0.74.0-recorded-fs.json", "license-MIT")["location"] == "package-lock.json"
+    assert finding("trivy/0.74.0-recorded-image.json", "license-OpenSSL")["location"] == ""
+    assert finding("trivy/0.74.0-recorded-image.json", "CVE-2019-1549")["location"] == ""
+    assert finding("trivy/0.74.0-recorded-image.json", "CVE-2020-28724")["location"].endswith("/METADATA")
+    said = finding("trivy/0.74.0-recorded-k8s-all.json", "KSV-0014")
+    assert (said["resource"]["kind"], said["resource"]["name"]) == ("Deployment", "local-path-provisioner")
+    # A line of what Kubernetes was asked, which nobody can look up.
+    assert (said["location"], said["line"]) == ("", 0)
+
+
+def test_what_trivy_was_told_to_ignore_has_its_reason() -> None:
+    waived = judge(report("trivy/0.74.0-recorded-fs.json"), Policy()).waived
+    assert {finding.rule.id: reason for finding, reason, _ in waived} == {
+        "CVE-2019-14806": "ignored: only the debugger has it: ignore.yaml",
+        "DS-0026": "ignored: the platform checks health: ignore.yaml",
+    }
 
 
 def test_istio_says_who_and_what() -> None:
