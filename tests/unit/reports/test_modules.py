@@ -87,6 +87,25 @@ def test_arguments_are_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_examples_work(run: Any, name: str, tmp_path: Path) -> None:
+    """They run as they are, but for the files they name."""
+    module = importlib.import_module(f"ansible_collections.cicd.sandbox.plugins.modules.{name}")
+    report = FIXTURES / MODULES[name]
+    waivers = tmp_path / "waivers.yml"
+    waivers.write_text("- {rule: nothing, reason: an example}\n")
+    here = {"path": str(report), "baseline": str(report), "waivers_file": str(waivers), "content": report.read_text()}
+    here |= {output: str(tmp_path / output) for output in OUTPUTS}
+    examples = [
+        task[f"cicd.sandbox.{name}"] for task in yaml.safe_load(module.EXAMPLES) if f"cicd.sandbox.{name}" in task
+    ]
+    assert examples
+    for example in examples:
+        returned = run(name, **{option: here.get(option, value) for option, value in example.items()})
+        assert "gate" in returned, returned["msg"]
+        assert all(Path(here[option]).exists() for option in example if option in here and option != "content")
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_reports_are_written_once(run: Any, name: str, tmp_path: Path) -> None:
     paths = {output: str(tmp_path / "made" / output) for output in OUTPUTS}
     arguments = {**paths, "_ansible_diff": True}

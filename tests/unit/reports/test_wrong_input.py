@@ -121,6 +121,16 @@ def test_control_characters_in_texts_are_let_pass() -> None:
     assert found.as_dict("istioctl", "")["message"] == "a\tb\\x01c"
 
 
+def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (tmp_path / "report.json").touch()
+    with pytest.raises(ReportError, match=r"report\.json can't be read: Permission denied"):
+        read_file(tmp_path / "report.json")
+
+
 def test_files(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="is a directory"):
         read_file(tmp_path)
