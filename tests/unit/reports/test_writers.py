@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -46,6 +47,13 @@ def judgement(request: pytest.FixtureRequest) -> Judgement:
         return evil()
     waivers = read_waivers([{"rule": "*", "resource": "*/cart", "reason": "a & b", "expires": "2099-01-01"}], "w")
     return judged(request.param, waivers=waivers)
+
+
+@pytest.fixture(scope="module")
+def sarif_schema() -> Any:
+    """Give the validator of OASIS' schema."""
+    jsonschema = importlib.import_module("jsonschema")
+    return jsonschema.Draft4Validator(json.loads((Path(__file__).parent / "schemas/sarif-2.1.0.json").read_text()))
 
 
 SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "skipped", "time"}
@@ -111,6 +119,10 @@ def test_sarif(judgement: Judgement) -> None:
             assert suppression["justification"]
     assert len(set(names)) == len(names)
     assert sum("suppressions" in result for result in run["results"]) == len(judgement.waived)
+
+
+def test_sarif_by_its_schema(judgement: Judgement, sarif_schema: Any) -> None:
+    assert [error.message for error in sarif_schema.iter_errors(json.loads(as_sarif(judgement)))] == []
 
 
 def test_sarif_names_what_is_new() -> None:
