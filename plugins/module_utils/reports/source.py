@@ -71,12 +71,13 @@ def as_json_text(data: bytes | str, name: str) -> str:
         raise ReportError(f"{name} is empty; the scanner wrote nothing: look at its standard error and exit code")
     # Booleans, numbers and texts are JSON, too, but no scanner's report.
     if start[0] not in "{[" and not re.match(r"null\s*\Z", start):
-        raise ReportError(f"{name} is {_what_else(start)}")
+        raise ReportError(f"{name} is {_what_else(start, text[:4096])}")
     if start[0] == "[" and _LOG_LINE.match(start):
-        raise ReportError(f"{name} is {_what_else(start)}")
+        raise ReportError(f"{name} is {_what_else(start, text[:4096])}")
     return text
 
 
+_BOOM: Final = re.compile(r"^Boom! \S+ (.+)", re.MULTILINE)
 _LOG_LINE: Final = re.compile(r"\[(?:info|warn|warning|error|fatal|debug|trace|\d{4}-\d\d|\d\d:\d\d)\b", re.IGNORECASE)
 
 
@@ -95,8 +96,11 @@ def _decoded(data: bytes, name: str) -> str:
         ) from None
 
 
-def _what_else(start: str) -> str:
+def _what_else(start: str, more: str) -> str:
     line = safe(start.splitlines()[0].strip())[:120]
+    # Below its logo, on standard output.
+    if boom := _BOOM.search(more):
+        return f"no report but the last words of popeye, which gave up: {safe(boom[1])[:400]}"
     lowered = start.lower()
     if lowered.startswith(("<!doctype html", "<html")) or "<html" in lowered:
         return f"HTML, not JSON (an error page, or the scanner's HTML output?): {line}"

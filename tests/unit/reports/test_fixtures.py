@@ -21,6 +21,9 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
     "popeye/0.20.0.json": ({"high": 1, "medium": 1, "info": 1}, 0, 2, 75, 2),
     "popeye/0.22.1.json": ({"medium": 1}, 0, 2, 91, 1),
     "popeye/0.22.1-odd-name.json": ({"info": 1}, 0, 0, 100, 0),
+    "popeye/0.22.1-recorded-all.json": ({"high": 17, "medium": 139, "info": 36}, 0, 264, 70, 0),
+    "popeye/0.22.1-recorded-apps.json": ({"high": 2, "medium": 2, "info": 2}, 0, 3, 66, 1),
+    "popeye/0.22.1-recorded-refused.json": ({}, 0, 0, 100, 2),
     "kubescape/1.0.130-framework.json": ({"critical": 1, "medium": 1}, 1, 4, 75, 0),
     "kubescape/1.0.138-array.json": ({"critical": 1, "medium": 1}, 1, 8, 81.25, 1),
     "kubescape/2.0.150-v2.json": ({"high": 1, "medium": 1}, 1, 1, None, 0),
@@ -55,6 +58,7 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
 }
 
 NOTHING_SCANNED = {
+    "popeye/0.22.1-recorded-refused.json",
     "trivy/0.19.0-null.json",
     "trivy/0.60.0-image-nothing.json",
     "trivy/0.74.0-recorded-fs-nothing.json",
@@ -104,6 +108,16 @@ def test_popeye_says_who_and_what() -> None:
     assert (cluster_role["namespace"], cluster_role["name"]) == ("", "system:old")
     # The key "error" twice.
     assert [error.partition(" ")[0] for error in report("popeye/0.20.0.json").errors] == ["ingresses:", "nodes"]
+
+
+def test_a_refused_popeye_does_not_pass() -> None:
+    """It says score 100, grade A, and ends well; the errors are under one key that repeats."""
+    read = report("popeye/0.22.1-recorded-refused.json")
+    assert (read.grade, [error.partition(" ")[0] for error in read.errors]) == (
+        "A",
+        ["deployments.apps", "cronjobs.batch"],
+    )
+    assert not judge(read, Policy(min_score=90)).passed
 
 
 def test_popeye_names_that_only_go_may_escape() -> None:
