@@ -33,6 +33,8 @@ input,select,button{font:inherit;color:inherit;background:var(--ground);border:1
 border-radius:.25rem;
 padding:.25rem .5rem;max-width:100%}
 button{cursor:pointer}button:disabled{opacity:.5;cursor:default}
+.bars .number,thead th{white-space:nowrap}
+@media (min-width:45rem){td[data-name=Rule]{min-width:9.5rem}}
 :focus-visible{outline:3px solid var(--link);outline-offset:1px}
 thead button{border:0;padding:.25rem 0;background:none;font-weight:600}
 thead th[aria-sort=ascending] button::after{content:" \\25B2"}

@@ -104,7 +104,15 @@ def test_ten_thousand_findings(browser: Any, address: str) -> None:
     page.keyboard.press("Enter")
     assert page.locator("#page").inner_text() == "Page 2 of 67"
     assert wrong == []
+    assert_on_one_line(page)
     page.close()
+
+
+def assert_on_one_line(page: Any) -> None:
+    """A number or a word that is broken up can't be read."""
+    lines = ".bars .number, #table thead button, #table tbody a"
+    boxes = [item.bounding_box() for item in page.locator(lines).all() if item.is_visible()]
+    assert max(box["height"] for box in boxes if box) < 40
 
 
 def test_phone_and_dark(browser: Any, address: str) -> None:
@@ -116,6 +124,7 @@ def test_phone_and_dark(browser: Any, address: str) -> None:
         page.wait_for_selector("#table tbody tr")
         # Nothing has to be scrolled sideways.
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert_on_one_line(page)
         colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         context.close()
     assert len(set(colours)) == 2
