@@ -58,6 +58,8 @@ _LEVELS: Final[dict[Any, str]] = {level: severity_of(TOOL, str(level)) for level
 _USUAL: Final = {0, 1, 2, 3}
 _LEVEL: Final = '"level"'
 _WORDS: Final[dict[Any, str]] = {1: "info", 2: "warning", 3: "error"}
+# What stands in brackets or quotes, and numbers.
+_PARTICULAR: Final = re.compile(r"""([(\["])[^()\[\]"]*([)\]"])|(?<!\w)\d[\w.%]*""")
 # What Go's %q writes and JSON does not know (popeye 0.22 quotes resource names so).
 _GO_ESCAPE: Final = re.compile(r"\\(\\|x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8})|([av']))")
 _GO_CONTROLS: Final = {"a": "\\u0007", "v": "\\u000b", "'": "'"}
@@ -74,6 +76,11 @@ class _Place:
         """Read popeye's name of a resource."""
         namespace, slash, rest = name.partition("/")
         return (self.api_version, self.kind, namespace, rest) if slash else (self.api_version, self.kind, "", name)
+
+
+def _particulars_left_out(message: str) -> str:
+    """Return what a code's messages have in common: popeye's reports don't have the codes' own texts."""
+    return _PARTICULAR.sub(lambda match: f"{match[1] or ''}…{match[2] or ''}", message).strip()
 
 
 def _pairs(text: str, start: int, end: int) -> Iterable[tuple[str, Any]]:
@@ -205,8 +212,7 @@ class _Sections:
         start = message[: message.index("]")] if coded else ""
         rule = self._rules.get(start)
         if rule is None:
-            # The title is that of the first issue: popeye's reports don't have the codes' own.
-            title = message[len(start) + 1 :].strip() if coded else "popeye message without a code"
+            title = _particulars_left_out(message[len(start) + 1 :]) if coded else "popeye message without a code"
             rule = Rule(id=start[1:] or "POP", title=title, link=CODES)
             # A short cut by equal texts; never for messages that only look like coded ones.
             self._rules[start] = rule

@@ -110,6 +110,16 @@ def test_popeye_says_who_and_what() -> None:
     assert [error.partition(" ")[0] for error in report("popeye/0.20.0.json").errors] == ["ingresses:", "nodes"]
 
 
+def test_popeye_rules_are_about_no_resource() -> None:
+    """Popeye's reports have a rule's message only with what it was filled in with."""
+    titles = {item.rule.id: item.rule.title for item in report("popeye/0.22.1-recorded-all.json").findings}
+    assert titles["POP-106"] == "No resources requests/limits defined"
+    assert titles["POP-401"] == 'Key "…" used? Unable to locate key reference'
+    assert titles["POP-501"] == "Unhealthy … desired but have … available"
+    assert titles["POP-505"] == "At current load, Memory under allocated. Current:… vs Requested:… (…)"
+    assert titles["POP-1300"] == "References a ServiceAccount (…) which does not exist"
+
+
 def test_a_refused_popeye_does_not_pass() -> None:
     """It says score 100, grade A, and ends well; the errors are under one key that repeats."""
     read = report("popeye/0.22.1-recorded-refused.json")
