@@ -8,10 +8,14 @@ v1 is a framework or an array of them; each alert under ``ruleResponses`` failed
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
     DetailedFinding,
+    Finding,
     Report,
     Resource,
     Rule,
@@ -26,7 +30,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity impo
     severity_of,
     severity_of_score_factor,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor, Piece
 
 TOOL: Final = "kubescape"
 LINK: Final = "https://kubescape.io/docs/controls/"
@@ -34,6 +38,8 @@ LINK: Final = "https://kubescape.io/docs/controls/"
 _EXCEPTION: Final = "w/exceptions"
 # Not evaluated for a reason that the user chose or has to see to: skipped, but no gap that nobody knows of.
 _EXPECTED: Final = {"", "irrelevant", "configuration", "integration", "requires review", "manual review"}
+# With these, a piece of a report is read one by one.
+_UNUSUAL: Final = ('"exception"', '"rawResource"')
 _PASSED: Final = {"passed", "irrelevant"}
 _SKIPPED: Final = {"skipped"}
 _WAIVED: Final = {"excluded", "ignored", "warning"}
@@ -95,18 +101,79 @@ def _status_by_rules(rules: list[dict[str, Any]]) -> str:
     return ""
 
 
+class _Counted(NamedTuple):
+    """Pairs that are still text: how many, by control and severity, and of which resources."""
+
+    failed: Mapping[tuple[str, object], int]
+    resources: set[str]
+    text: str
+    start: int
+    end: int
+
+
 class _Results:
     """Reads v2 results."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self.seen = 0
-        self._pairs: list[_Pair] = []
+        self._parts: list[_Pair | _Counted] = []
+        # Of controls that were counted.
+        self._names: dict[str, str] = {}
+        self._severities: dict[str, tuple[str, str]] = {}
         self._resources: dict[str, Resource] = {}
         # Files, by resource id.
         self._files: dict[str, str] = {}
 
-    def result(self, item: Any) -> None:
+    def read(self, cursor: Cursor) -> None:
+        """Consume the results."""
+        for piece in cursor.pieces():
+            if piece.end and self._count(cursor.text, piece):
+                continue
+            for item in piece.values:
+                self._result(item)
+
+    def _count(self, text: str, piece: Piece) -> bool:
+        """Count what does not hold, to be made when somebody asks; say whether all is as usual."""
+        # Exceptions and files stand in what is not looked at here.
+        if any(text.find(word, piece.start, piece.end) >= 0 for word in _UNUSUAL):
+            return False
+        failed: Counter[tuple[str, object]] = Counter()
+        resources: set[str] = set()
+        seen = passed = skipped = 0
+        try:
+            for item in piece.values:
+                resources.add(item["resourceID"])
+                controls = item["controls"]
+                seen += len(controls)
+                for control in controls:
+                    status = control["status"]
+                    word, sub = status["status"], status.get("subStatus", "")
+                    if word == "failed" and sub == "":
+                        failed[control["controlID"], control.get("severity")] += 1
+                    elif word == "passed" and sub in _EXPECTED:
+                        passed += 1
+                    elif word == "skipped" and sub in _EXPECTED:
+                        skipped += 1
+                    else:
+                        return False
+            # TypeErrors where one is no text.
+            "".join(resources)
+            "".join(name for name, _ in failed)
+        except (AttributeError, KeyError, TypeError):
+            return False
+        self.seen += seen
+        self.report.passed += passed
+        self.report.skipped += skipped
+        if not {name for name, _ in failed} <= self._names.keys():
+            for control in (control for item in piece.values for control in item["controls"]):
+                if control["status"]["status"] == "failed":
+                    self._names.setdefault(control["controlID"], as_text(control.get("name")))
+        if failed:
+            self._parts.append(_Counted(failed, resources, text, piece.start, piece.end))
+        return True
+
+    def _result(self, item: Any) -> None:
         """Add what does not hold for a resource."""
         item = as_dict(item)
         resource = as_text(item.get("resourceID"))
@@ -145,7 +212,7 @@ class _Results:
             self.report.degrade(f"{name} has the unknown status {status[:40]!r}")
             exception = None
         severity = as_text(control.get("severity"))
-        self._pairs.append(_Pair(resource, name, as_text(control.get("name")), severity, _places(rules), exception))
+        self._parts.append(_Pair(resource, name, as_text(control.get("name")), severity, _places(rules), exception))
 
     def resource(self, item: Any) -> None:
         """Remember who a resource id is."""
@@ -179,23 +246,49 @@ class _Results:
 
     def join(self, controls: dict[str, Any]) -> None:
         """Turn pairs into findings, by what the summary says of controls."""
-        severities: dict[str, tuple[str, str]] = {}
-        for pair in self._pairs:
-            name = pair.control
-            rule = self.report.rules.get(name)
-            if rule is None:
-                about = as_dict(controls.get(name))
-                rule = self.report.rules[name] = _rule(name, about, pair.name)
-                severities[name] = _severity(about)
-            severity, level = severities[name]
-            if pair.severity:
-                severity, level = severity_of(TOOL, pair.severity), pair.severity
-            message = f"{rule.title}: {pair.message}" if pair.message else rule.title
-            finding = DetailedFinding(rule, severity, self._resource_of(pair.resource), message, level)
-            finding.exception = pair.exception
-            self.report.has_exceptions |= pair.exception is not None
-            finding.location = finding.key = self._files.get(pair.resource, "")
-            self.report.findings.append(finding)
+        findings = self.report.findings
+        for part in self._parts:
+            if isinstance(part, _Pair):
+                findings.append(self._finding(part, controls))
+                self.report.has_exceptions |= part.exception is not None
+                continue
+            counts: Counter[str] = Counter()
+            for (name, word), count in part.failed.items():
+                self._rule(name, self._names[name], controls)
+                counts[self._severity(name, as_text(word))[0]] += count
+            resources = {id(self._resource_of(name)) for name in part.resources}
+            findings.later(counts, functools.partial(self._again, part, controls), resources)
+
+    def _again(self, part: _Counted, controls: dict[str, Any]) -> list[Finding]:
+        found: list[Finding] = []
+        for item in Cursor(f"[{part.text[part.start : part.end]}]").value():
+            for control in item["controls"]:
+                if control["status"]["status"] == "failed":
+                    words = (as_text(control.get("name")), as_text(control.get("severity")))
+                    places = _places(as_dicts(control.get("rules")))
+                    pair = _Pair(item["resourceID"], control["controlID"], *words, places, None)
+                    found.append(self._finding(pair, controls))
+        return found
+
+    def _rule(self, name: str, title: str, controls: dict[str, Any]) -> Rule:
+        rule = self.report.rules.get(name)
+        if rule is None:
+            about = as_dict(controls.get(name))
+            rule = self.report.rules[name] = _rule(name, about, title)
+            self._severities[name] = _severity(about)
+        return rule
+
+    def _severity(self, name: str, word: str) -> tuple[str, str]:
+        return (severity_of(TOOL, word), word) if word else self._severities[name]
+
+    def _finding(self, pair: _Pair, controls: dict[str, Any]) -> Finding:
+        rule = self._rule(pair.control, pair.name, controls)
+        severity, level = self._severity(pair.control, pair.severity)
+        message = f"{rule.title}: {pair.message}" if pair.message else rule.title
+        finding = DetailedFinding(rule, severity, self._resource_of(pair.resource), message, level)
+        finding.exception = pair.exception
+        finding.location = finding.key = self._files.get(pair.resource, "")
+        return finding
 
 
 def _rule(name: str, about: dict[str, Any], title: str = "") -> Rule:
@@ -334,8 +427,7 @@ def read(cursor: Cursor) -> Report | None:
     for key in cursor.members():
         kind = cursor.kind()
         if key == "results" and kind == "[":
-            for result in cursor.elements():
-                results.result(result)
+            results.read(cursor)
         elif key == "resources" and kind == "[":
             for resource in cursor.elements():
                 results.resource(resource)

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, Final, overload
 
@@ -240,7 +241,9 @@ class _Unread:
 
     __slots__ = ("counts", "make", "names")
 
-    def __init__(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: set[str]) -> None:
+    def __init__(
+        self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: AbstractSet[object]
+    ) -> None:
         self.counts = counts
         self.make = make
         self.names = names
@@ -260,10 +263,10 @@ class Findings(Sequence[Finding]):
         self._parts.append(part)
         self.append = part.append
 
-    def later(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: set[str]) -> None:
-        """Add findings that ``make`` makes on demand; ``names`` are those of their resources, as in LazyResource.raw.
+    def later(self, counts: Mapping[str, int], make: Callable[[], list[Finding]], names: AbstractSet[object]) -> None:
+        """Add findings that ``make`` makes on demand; ``counts`` are theirs by severity.
 
-        ``counts`` are theirs by severity. What is made has to be of LazyResources, the same object for the same name.
+        ``names`` are those of their resources: LazyResource.raw, or the id() of the one object for a plain one.
         """
         self._parts.append(_Unread(counts, make, names))
         self._begin([])
@@ -305,7 +308,7 @@ class Findings(Sequence[Finding]):
 
     def of_resources(self, resources: set[Resource]) -> Iterator[Finding]:
         """Give those of some resources of theirs."""
-        names = {resource.raw for resource in resources if isinstance(resource, LazyResource)}
+        names = {item.raw if isinstance(item, LazyResource) else id(item) for item in resources}
         for number, part in enumerate(self._parts):
             if not isinstance(part, _Unread) or not names.isdisjoint(part.names):
                 yield from (finding for finding in self._part(number) if finding.resource in resources)

@@ -21,7 +21,8 @@ _scanstring: Final[Callable[[str, int, bool], tuple[str, int]]] = _json.scanstri
 
 _HALF_A_TOKEN: Final = re.compile(r"[-+.eE\d]*|t|tr|tru|f|fa|fal|fals|n|nu|nul")
 _BLANKS: Final = re.compile(r"[ \t\n\r]*").match
-_BETWEEN: Final = re.compile(r'[ \t\n\r]*,[ \t\n\r]*["{\[]').match
+# Up to the next neighbour's first key: within an element, too, there may be neighbours.
+_BETWEEN: Final = re.compile(r'([ \t\n\r]*,[ \t\n\r]*)(?:"|\[|\{[ \t\n\r]*(?:"[^"\\]{0,99}")?)').match
 # Values read one by one before a piece is tried; a piece's least size; how far to look for where it may end.
 _FEW: Final = 16
 _PIECE: Final = 1 << 16
@@ -153,7 +154,7 @@ class Cursor:
         between = _BETWEEN(text, self.at)
         if between is None:
             return None
-        start = between.end() - 1
+        start = between.end(1)
         # What looks like a neighbour's end may be inside it; then a bracket or a quote is left open, and it fails.
         stop = text.find(text[self.at - 1] + between.group(), start + _PIECE, start + _PIECE + _REACH)
         if stop < 0:

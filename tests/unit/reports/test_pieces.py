@@ -93,7 +93,64 @@ def istioctl(chance: Random) -> list[dict[str, Any]]:
     return [message(number) for number in range(600)]
 
 
-MAKERS: dict[str, Callable[[Random], Any]] = {"popeye": popeye, "istioctl": istioctl}
+def control(chance: Random) -> Any:
+    """A control of kubescape's, mostly as usual."""
+    number = chance.randint(1, 9)
+    status = chance.choice(("failed", "failed", "passed", "skipped"))
+    failed = {"failedPath": chance.choice(ODD_TEXTS)}
+    rule: dict[str, Any] = {"name": "rule", "status": status, "paths": [failed] * chance.randint(0, 4)}
+    item: dict[str, Any] = {"controlID": f"C-{number:04d}", "name": f"control {number}", "rules": [rule]}
+    item["status"] = {"status": status}
+    odd = chance.random()
+    if odd < 0.01:
+        rule["exception"] = [{"name": "accepted"}]
+    elif odd < 0.02:
+        item["status"]["subStatus"] = chance.choice(("w/exceptions", "irrelevant", "new", "", None, []))
+    elif odd < 0.03:
+        item["status"] = chance.choice(("failed", None, {}, {"status": "odd"}))
+    elif odd < 0.06:
+        item["severity"] = chance.choice(("Low", "Critical", "Odd", None, 3, [2]))
+    elif odd < 0.07:
+        item["controlID"] = chance.choice((None, 7, ["C-1"], ""))
+    elif odd < 0.08:
+        del item[chance.choice(("controlID", "name", "rules", "status"))]
+    elif odd < 0.085:
+        return chance.choice((None, "text", []))
+    return item
+
+
+def kubescape(chance: Random) -> dict[str, Any]:
+    """Results of some, resources of most, a summary that comes last."""
+
+    def result(number: int) -> Any:
+        item: dict[str, Any] = {
+            "resourceID": f"apps/v1/team-{number % 4}/Deployment/app-{number % 90}",
+            "controls": [control(chance) for _ in range(chance.randint(0, 5))],
+        }
+        odd = chance.random()
+        if odd < 0.02:
+            item["rawResource"] = {"object": {"kind": "Pod", "metadata": {"name": "raw"}}}
+        elif odd < 0.03:
+            item[chance.choice(("resourceID", "controls"))] = chance.choice((None, 4, ["x"], {}))
+        return item
+
+    def resource(number: int) -> dict[str, Any]:
+        found = {"kind": "Deployment", "metadata": {"name": f"app-{number // 2}", "namespace": f"team-{number % 4}"}}
+        return {
+            "resourceID": f"apps/v1/team-{number % 4}/Deployment/app-{number}",
+            "object": found,
+            "source": {"relativePath": f"file-{number % 7}.yaml"} if number % 3 else {},
+        }
+
+    controls = {f"C-{number:04d}": {"name": f"control {number}", "scoreFactor": number} for number in range(1, 8)}
+    return {
+        "results": [result(number) for number in range(300)],
+        "resources": [resource(number) for number in range(80)],
+        "summaryDetails": {"complianceScore": 50, "controls": controls},
+    }
+
+
+MAKERS: dict[str, Callable[[Random], Any]] = {"popeye": popeye, "istioctl": istioctl, "kubescape": kubescape}
 DUMPS: dict[str, Callable[[Any], str]] = {
     "compact": lambda value: json.dumps(value, separators=(",", ":")),
     "pretty": lambda value: json.dumps(value, indent="\t"),
