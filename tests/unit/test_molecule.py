@@ -42,3 +42,11 @@ def test_it_starts_and_ends_clean(scenario: Path) -> None:
     actions = [action for action, *_ in steps(scenario)]
     assert actions[0] == actions[-1] == "destroy"
     assert "idempotence" in actions
+
+
+def test_its_machines_are_reached_with_what_is_its_own(scenario: Path) -> None:
+    name = load(scenario / "inventory/group_vars/all/sandbox.yml")["sandbox_name"]
+    connection = load(scenario / "inventory/group_vars/machines/connection.yml")
+    own = f"/cicd-sandbox/{name}/ssh/"
+    assert own in connection["ansible_ssh_private_key_file"]
+    assert own in connection["ansible_ssh_common_args"]

@@ -102,6 +102,14 @@ def test_playbooks_are_well_formed(inventory: str) -> None:
     assert "WARNING" not in checked.stderr
 
 
+def test_machines_of_dev_are_reached_with_what_is_the_sandboxs_own() -> None:
+    """It is so for every name that somebody gives the sandbox."""
+    connection = load(REPOSITORY / "inventories/dev/group_vars/machines/connection.yml")
+    own = "/cicd-sandbox/{{ sandbox_name }}/ssh/"
+    assert own in connection["ansible_ssh_private_key_file"]
+    assert own in connection["ansible_ssh_common_args"]
+
+
 # --- plugins ----------------------------------------------------------------------------------------------------------
 
 
