@@ -7,6 +7,7 @@ memory runs out; what it started lives on without it. `everything` kills all pro
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,16 +17,13 @@ from pathlib import Path
 
 def processes(sandbox: str, machine: str) -> Iterator[int]:
     """Every process in the cgroups of a machine, with systemd on this computer or without."""
-    groups = (f"/cicd-sandbox/{sandbox}/{machine}", f"/machine.slice/cicd-sandbox-{sandbox}-{machine}.service")
+    names = rf"cicd-sandbox/{sandbox}/{machine}|machine\.slice/cicd-sandbox-{sandbox}-{machine}\.service"
+    group = re.compile(rf"/(?:{names})(?:/|$)", re.MULTILINE)
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             pid = int(entry.name)
-            if any(f"{group}\n" in f"{line}\n" or f"{group}/" in line for line in lines(entry) for group in groups):
+            if group.search((entry / "cgroup").read_text()):
                 yield pid
-
-
-def lines(entry: Path) -> list[str]:
-    return (entry / "cgroup").read_text().splitlines()
 
 
 def supervisor(pids: list[int]) -> list[int]:

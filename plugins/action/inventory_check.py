@@ -25,7 +25,6 @@ ARGUMENTS = {
     "networks": {"type": "dict", "required": True},
     "bridge": {"type": "str", "default": ""},
     "values": {"type": "dict", "default": {}},
-    "names": {"type": "list", "elements": "str", "default": []},
     "kubernetes": {"type": "str", "default": ""},
     "supported": {"type": "list", "elements": "str", "default": []},
     "sources": {"type": "list", "elements": "path", "default": []},
@@ -44,14 +43,15 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(ARGUMENTS)
         roles = known_roles(Path(given["roles"]))
+        hostvars = (task_vars or {}).get("hostvars", {})
         inventory = Inventory(
             groups=given["groups"],
             addresses=given["addresses"],
             networks=given["networks"],
             values={name: str(value) for name, value in given["values"].items()},
-            names=given["names"],
+            names={name for host in hostvars for name in hostvars[host]},
             files=inventory_texts(given["sources"]),
-            settings=list(settings((task_vars or {}).get("hostvars", {}), roles)),
+            settings=list(settings(hostvars, roles)),
         )
         findings = check_inventory(inventory, roles, given["bridge"])
         if given["kubernetes"]:

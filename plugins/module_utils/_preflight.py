@@ -83,7 +83,7 @@ class Inventory:
     addresses: Mapping[str, str]
     networks: Mapping[str, str]
     values: Mapping[str, str]
-    names: Sequence[str]
+    names: Iterable[str]
     files: Mapping[str, str]
     settings: Sequence[Setting] = ()
 

@@ -38,11 +38,6 @@ options:
     description: Further values by their variable, looked at for placeholders.
     type: dict
     default: {}
-  names:
-    description: Names of all variables of all hosts.
-    type: list
-    elements: str
-    default: []
   kubernetes:
     description: The version of Kubernetes that is asked for; not looked at if empty.
     type: str
