@@ -113,20 +113,26 @@ def _with_quorum(
     waiting = tuple(member.name for member in found if member.data and not member.healthy)
     if waiting:
         return Plan("start", "members with data are not healthy", start=waiting, cluster_id=cluster)
-    listed = healthy[0].members
+    sound = [member for member in healthy if member.data]
+    if not sound:
+        return Plan("refuse", _running_on_nothing([member.name for member in healthy]))
+    through, listed = sound[0].name, sound[0].members
     by_url = {url: member for member in listed for url in member.peer_urls}
+    answers = {member.name: member.healthy for member in found}
     has_data = {member.name: member.data for member in found}
     lost = [name for name, url in declared.items() if url in by_url and not has_data[name]]
+    # Those that still answer without their files give a quorum as long as they are members: they go last.
+    lost.sort(key=lambda name: answers[name])
     new = [name for name, url in declared.items() if url not in by_url]
     retire = tuple(member for member in listed if not set(member.peer_urls) & set(declared.values()))
     remove = tuple(by_url[declared[name]] for name in lost)
     promote = tuple(member for member in listed if member.learner and member not in remove and member not in retire)
     join = tuple(name for name in declared if name in lost or name in new)
     if not join and not retire and not promote:
-        return Plan("keep", cluster_id=cluster, through=healthy[0].name)
+        return Plan("keep", cluster_id=cluster, through=through)
     return Plan(
         "change",
-        through=healthy[0].name,
+        through=through,
         cluster_id=cluster,
         remove=remove,
         join=join,
@@ -155,6 +161,15 @@ def _lost(with_data: Sequence[str], without: Sequence[str], voters: int) -> str:
         f"{len(with_data)} still {'has' if len(with_data) == 1 else 'have'} data ({', '.join(with_data) or 'none'}); "
         f"the data of {', '.join(without)} is gone. A new, empty cluster is not what you want. Bring the missing data "
         "directories back, or restore a snapshot: "
+        "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>."
+    )
+
+
+def _running_on_nothing(lost: Sequence[str]) -> str:
+    return (
+        f"{', '.join(lost)} still {'answers' if len(lost) == 1 else 'answer'}, but the data directories were removed "
+        "and no other member has the data: it is gone as soon as etcd ends. Save it now with "
+        "ansible-playbook playbooks/etcd_snapshot.yml, then restore it: "
         "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>."
     )
 

@@ -105,6 +105,29 @@ def test_a_lost_member_is_replaced() -> None:
     assert plan.through == "etcd-1"
 
 
+def undermined(name: str) -> Found:
+    """A member whose files were removed below it: it answers until it ends."""
+    return Found(name, healthy=True, cluster_id="c1", members=MEMBERS)
+
+
+def test_a_member_that_runs_without_its_files_is_replaced_through_another() -> None:
+    plan = make_plan(DECLARED, [undermined("etcd-1"), healthy("etcd-2"), healthy("etcd-3")], MARKER)
+    assert (plan.action, plan.join, plan.through) == ("change", ("etcd-1",), "etcd-2")
+
+
+def test_who_still_answers_is_removed_after_who_does_not() -> None:
+    plan = make_plan(DECLARED, [undermined("etcd-1"), empty("etcd-2"), healthy("etcd-3")], MARKER)
+    assert plan.remove == (listed("etcd-2"), listed("etcd-1"))
+    assert plan.through == "etcd-3"
+
+
+def test_a_cluster_without_any_files_is_not_touched() -> None:
+    plan = make_plan(DECLARED, [undermined(name) for name in NAMES], MARKER)
+    assert plan.action == "refuse"
+    assert "etcd-1, etcd-2, etcd-3 still answer" in plan.reason
+    assert "etcd_snapshot.yml" in plan.reason
+
+
 def test_an_interrupted_replacement_begins_again() -> None:
     """Added but never started: it has no name yet, only its peer URL tells whose it is."""
     unstarted = Listed("id-new", "", (URLS["etcd-2"],), learner=True)
