@@ -40,7 +40,7 @@ open: venv ## Open the sandbox's pages, or say their addresses
 ##@ Tests
 .PHONY: test lint unit molecule e2e
 test: venv ## Everything that must hold: lint, unit, molecule
-	@scripts/stages.sh artifacts lint unit molecule
+	@scripts/stages.sh artifacts lint+unit molecule
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps

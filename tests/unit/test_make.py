@@ -96,6 +96,16 @@ def test_stages_keep_going_and_fail_in_the_end(programs: Programs) -> None:
     assert verdicts == [["lint", "FAILED"], ["unit", "passed"]]
 
 
+def test_stages_side_by_side_all_run_and_fail_if_one_fails(programs: Programs) -> None:
+    path = programs(fake_make=f"echo of $2; {FAILING_LINT}")
+    done = script("stages.sh", "lint+unit", "molecule", path=path, MAKE="fake-make")
+    assert done.returncode == 1
+    assert {"lint | of lint", "unit | of unit"} <= set(done.stdout.splitlines())
+    verdicts = [line.split()[:2] for line in done.stdout.split("\n\n")[-1].splitlines()]
+    assert sorted(verdicts[:2]) == [["lint", "FAILED"], ["unit", "passed"]]
+    assert verdicts[2:] == [["molecule", "not"]]
+
+
 def test_stages_that_pass_pass(programs: Programs) -> None:
     assert script("stages.sh", "lint", path=programs(fake_make="exit 0"), MAKE="fake-make").returncode == 0
 
