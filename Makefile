@@ -51,7 +51,7 @@ unit: tools ## Tests that need no machine
 molecule: venv ## Roles on real machines, ending with the whole site
 	@scripts/stages.sh $(SCENARIOS:%=molecule-%)
 
-e2e: venv ## Browser and API tests against the standing sandbox
+e2e: tools ## Browser and API tests against the standing sandbox
 	scripts/e2e.sh $(INVENTORY) $(ARGS)
 
 .PHONY: fuzz
@@ -62,7 +62,8 @@ fuzz: venv ## Feed the parsers of reports with made-up input for a minute
 	tests/fuzz/fuzz_reports.py -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -artifact_prefix=build/
 
 .PHONY: tools artifacts
-# Helm renders the chart in unit tests. HELM_BINARY and HELM_DOCS_BINARY name others than those of the sandbox.
+# Helm renders the chart in unit tests, Chromium looks at pages. Nothing is installed, and nobody has to be root, where
+# HELM_BINARY and HELM_DOCS_BINARY name programs of yours.
 tools: venv
 	@[ -n "$${HELM_BINARY:+$${HELM_DOCS_BINARY:-}}" ] || $(playbook) playbooks/tools.yml -i $(INVENTORY)
 

@@ -6,11 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 inventory=$1
 shift
-[ -x /usr/bin/chromium ] || {
-  echo "The browser tests need Chromium: apt-get install chromium" >&2
-  exit 1
-}
-
 # Name and port as the inventory says, or as role sandbox has them.
 read -r name port < <(ansible-inventory -i "$inventory" --host localhost | python3 -c '
 import json, sys

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import P
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.page import as_html
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import read_report
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import read_waivers
+from playwright.sync_api import sync_playwright
 
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
 ARGUMENTS = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",
@@ -51,9 +49,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+    with sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS))
         yield chromium
         chromium.close()
 
