@@ -14,10 +14,11 @@ Object = dict[str, Any]
 
 # Kinds that are ready by one condition; others by `Ready` or `Available` where they have it.
 _READY_CONDITIONS = {
-    "Node": "Ready",
     "APIService": "Available",
     "CustomResourceDefinition": "Established",
 }
+# A Ready node with one of these has a taint that keeps pods off it.
+_NODE_TROUBLES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 _READY_PHASES = {"PersistentVolumeClaim": "Bound", "Namespace": "Active"}
 
 
@@ -53,8 +54,8 @@ def condition_problem(obj: Object, kind: str, status: str) -> str | None:
 def ready_problem(obj: Object) -> str | None:
     """Return why an object is not ready, or None.
 
-    Deployment, StatefulSet, DaemonSet: rolled out completely. Job: complete. Pod: ready, or ran to its end. Others:
-    by their phase or condition; one that has neither only has to exist.
+    Deployment, StatefulSet, DaemonSet: rolled out completely. Job: complete. Pod: ready, or ran to its end. Node: Ready,
+    and no pressure keeps pods off it. Others: by their phase or condition; one that has neither only has to exist.
     """
     kind = str(obj.get("kind"))
     if (obj.get("metadata") or {}).get("deletionTimestamp"):
@@ -187,6 +188,13 @@ def _daemon_set(obj: Object) -> str | None:
     return None
 
 
+def _node(obj: Object) -> str | None:
+    problem = condition_problem(obj, "Ready", "True")
+    there = [kind for kind in _NODE_TROUBLES if condition_of(obj, kind)]
+    troubles = (condition_problem(obj, kind, "False") for kind in there)
+    return problem or next(filter(None, troubles), None)
+
+
 def _replica_set(obj: Object) -> str | None:
     wanted, (available,) = _wanted(obj), _counts(obj, "availableReplicas")
     return f"{available} of {wanted} replicas available" if available < wanted else None
@@ -207,6 +215,7 @@ _BY_KIND: dict[str, Callable[[Object], str | None]] = {
     "DaemonSet": _daemon_set,
     "Deployment": _deployment,
     "Job": _job,
+    "Node": _node,
     "Pod": _pod,
     "ReplicaSet": _replica_set,
     "StatefulSet": _stateful_set,

@@ -71,6 +71,7 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
     events = api.warnings(namespace)
     if kind == "Pod":
         yield from _pod_lines(api, obj, events)
+        yield from _off_limits(api, [obj])
         return
     selector = _selector(obj)
     pods = _pods(api, namespace, selector) if selector else []
@@ -86,6 +87,7 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
         yield from _pod_lines(api, pod, events)
     if len(pods) > _PODS:
         yield f"… and {len(pods) - _PODS} more pods"
+    yield from _off_limits(api, pods)
 
 
 def _node_lines(node: Object) -> Iterator[str]:
@@ -94,6 +96,22 @@ def _node_lines(node: Object) -> Iterator[str]:
             yield f"  condition {condition.get('type')} is {condition.get('status')}{why(condition)}"
     for taint in (node.get("spec") or {}).get("taints") or []:
         yield f"  taint {taint.get('key')}:{taint.get('effect')}"
+
+
+def _off_limits(api: Api, pods: Sequence[Object]) -> Iterator[str]:
+    """Where a pod was put on no node: say what keeps pods off nodes; the scheduler only counts them."""
+    if not any((condition_of(pod, "PodScheduled") or {}).get("status") == "False" for pod in pods):
+        return
+    try:
+        nodes = api.objects(Target("Node", "v1"))
+    except KubernetesError as exc:
+        yield f"nodes: {exc}"
+        return
+    for node in nodes:
+        lines = list(_node_lines(node))
+        if lines:
+            yield f"{name_of(node)}:"
+            yield from lines
 
 
 def _pod_lines(api: Api, pod: Object, events: list[Object]) -> Iterator[str]:

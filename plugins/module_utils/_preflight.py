@@ -437,6 +437,15 @@ def read_kernel_options(proc: Path, boot: Path, release: str) -> set[str] | None
         return kernel_options(text) if text else None
 
 
+def check_disk_share(host: str, path: str, free_percent: int, need_percent: int) -> list[Finding]:
+    """Compare the free share of a file system with what the kubelet asks for: below, it takes no pods."""
+    if free_percent >= need_percent:
+        return []
+    remedy = "Free some space, or set evictionHard in cluster_kubelet_configuration and preflight_node_disk_percent."
+    found = f"{path} has {free_percent} % free, a kubelet takes no pods below {need_percent} %"
+    return [Finding(host, found, "preflight_node_disk_percent", remedy)]
+
+
 def read_settings(proc: Path, names: Iterable[str]) -> dict[str, int | None]:
     """Return the settings' values; None where there is no such, or no number."""
     values: dict[str, int | None] = {}
@@ -446,11 +455,12 @@ def read_settings(proc: Path, names: Iterable[str]) -> dict[str, int | None]:
     return values
 
 
-def free_mb(path: Path) -> int:
-    """Return the MiB free where a path is, or would be made."""
+def disk_usage(path: Path) -> tuple[int, int]:
+    """Return the MiB free where a path is, or would be made, and their share of the file system in per cent."""
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free // 1024**2
+    usage = shutil.disk_usage(path)
+    return usage.free // 1024**2, usage.free * 100 // usage.total
 
 
 def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:

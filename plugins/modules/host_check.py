@@ -39,7 +39,11 @@ options:
       free_mb:
         description: How many MiB have to be free there.
         type: int
-        required: true
+        default: 0
+      free_percent:
+        description: What share of the file system has to be free, in per cent.
+        type: int
+        default: 0
       used_when:
         description: A path that exists where the space is in use by the sandbox already; it is not asked for then.
         type: path
@@ -135,7 +139,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils import _preflight as 
 def main() -> None:
     disk = {
         "path": {"type": "path", "required": True},
-        "free_mb": {"type": "int", "required": True},
+        "free_mb": {"type": "int", "default": 0},
+        "free_percent": {"type": "int", "default": 0},
         "used_when": {"type": "path"},
     }
     port = {
@@ -167,8 +172,9 @@ def main() -> None:
     findings += preflight.check_memory(host, preflight.memory_mb(preflight.read(proc / "meminfo")), params["memory_mb"])
     for item in params["disks"]:
         if not (item["used_when"] and Path(item["used_when"]).exists()):
-            free = preflight.free_mb(Path(item["path"]))
+            free, share = preflight.disk_usage(Path(item["path"]))
             findings += preflight.check_disk(host, item["path"], free, item["free_mb"])
+            findings += preflight.check_disk_share(host, item["path"], share, item["free_percent"])
     listeners = preflight.read_listeners(proc, [item.number for item in ports])
     findings += preflight.check_ports(host, ports, listeners)
     options = preflight.read_kernel_options(proc, Path("/boot"), os.uname().release)

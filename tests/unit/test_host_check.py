@@ -42,12 +42,19 @@ def test_this_host_is_told_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureF
             disks=[
                 {"path": str(tmp_path / "new"), "free_mb": huge},
                 {"path": str(tmp_path), "free_mb": huge, "used_when": str(tmp_path)},
+                {"path": str(tmp_path / "share"), "free_percent": 101},
+                {"path": str(tmp_path), "free_percent": 0},
             ],
             ports=[{"number": port, "what": "a test"}, {"number": port, "what": "a test", "by": ["pytest"]}],
             settings={"kernel.pid_max": huge},
         )
     found = [finding["found"] for finding in answer["findings"]]
-    assert [words.split()[0] for words in found] == ["has", str(tmp_path / "new"), "kernel.pid_max"]
+    assert [words.split()[0] for words in found] == [
+        "has",
+        str(tmp_path / "new"),
+        str(tmp_path / "share"),
+        "kernel.pid_max",
+    ]
 
 
 def test_a_port_of_somebody_else_is_found(capsys: pytest.CaptureFixture[str]) -> None:

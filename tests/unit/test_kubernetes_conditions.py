@@ -33,6 +33,11 @@ NOT_SEEN = "its controller has not seen the latest change yet"
 PARTITION = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
 
 
+def node(**conditions: str) -> dict[str, Any]:
+    listed = [{"type": kind, "status": status} for kind, status in conditions.items()]
+    return {"kind": "Node", "status": {"conditions": listed}}
+
+
 @pytest.mark.parametrize(
     ("obj", "problem"),
     [
@@ -70,6 +75,9 @@ PARTITION = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
         ({"kind": "PersistentVolumeClaim", "status": {"phase": "Bound"}}, None),
         ({"kind": "Namespace"}, "is without a phase"),
         ({"kind": "Node"}, "has no condition Ready yet"),
+        (node(Ready="True", DiskPressure="False", ReadonlyFilesystem="False"), None),
+        (node(DiskPressure="True", Ready="True"), "condition DiskPressure is True"),
+        (node(DiskPressure="True", Ready="Unknown"), "condition Ready is Unknown"),
         ({"kind": "ConfigMap"}, None),
         ({"kind": "Certificate", "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Issuing"}]}},
          "condition Ready is False: Issuing"),

@@ -89,6 +89,18 @@ def test_pod_without_a_node(diagnosis: Diagnose) -> None:
     assert len(lines) == 1
 
 
+def test_a_pod_without_a_node_is_told_what_keeps_it_off_nodes(diagnosis: Diagnose) -> None:
+    good = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker-2"}}
+    objects = [fixture("pod_unschedulable"), good, fixture("node_not_ready")]
+    lines = diagnosis(Target("Pod", "v1", "apps", "big"), objects)
+    assert lines[1:] == [
+        "Node worker-1:",
+        "  condition DiskPressure is True: KubeletHasDiskPressure: kubelet has disk pressure",
+        f"  condition Ready is False: {NO_NETWORK}",
+        "  taint node.kubernetes.io/not-ready:NoSchedule",
+    ]
+
+
 def test_pod_whose_init_container_failed(diagnosis: Diagnose) -> None:
     lines = diagnosis(Target("Pod", "v1", "apps", "waiting"), [fixture("pod_init_failed")], waiting__wait="no database")
     assert lines[-2:] == ["  last log lines of container wait:", "    no database"]

@@ -203,7 +203,16 @@ def test_compares_free_space() -> None:
 
 
 def test_free_space_of_a_directory_to_come_is_its_parents(tmp_path: Path) -> None:
-    assert preflight.free_mb(tmp_path / "not" / "yet") > 0
+    free, share = preflight.disk_usage(tmp_path / "not" / "yet")
+    assert free > 0
+    assert 0 <= share <= 100
+
+
+def test_compares_the_free_share() -> None:
+    assert preflight.check_disk_share("cp-1", "/var/lib", 15, 15) == []
+    (finding,) = preflight.check_disk_share("cp-1", "/var/lib", 14, 15)
+    assert finding.found == "/var/lib has 14 % free, a kubelet takes no pods below 15 %"
+    assert "evictionHard" in finding.remedy
 
 
 @pytest.mark.parametrize(
