@@ -54,8 +54,9 @@ def condition_problem(obj: Object, kind: str, status: str) -> str | None:
 def ready_problem(obj: Object) -> str | None:
     """Return why an object is not ready, or None.
 
-    Deployment, StatefulSet, DaemonSet: rolled out completely. Job: complete. Pod: ready, or ran to its end. Node: Ready,
-    and no pressure keeps pods off it. Others: by their phase or condition; one that has neither only has to exist.
+    Deployment, StatefulSet, DaemonSet: rolled out completely. Job: complete. Pod: ready, or ran to its end.
+    Node: Ready, and no pressure keeps pods off it. Others: by their phase or condition; one that has neither only has to
+    exist.
     """
     kind = str(obj.get("kind"))
     if (obj.get("metadata") or {}).get("deletionTimestamp"):
