@@ -55,8 +55,8 @@ def ready_problem(obj: Object) -> str | None:
     """Return why an object is not ready, or None.
 
     Deployment, StatefulSet, DaemonSet: rolled out completely. Job: complete. Pod: ready, or ran to its end.
-    Node: Ready, and no pressure keeps pods off it. Others: by their phase or condition; one that has neither only has to
-    exist.
+    Node: Ready, and no pressure keeps pods off it.
+    Others: by their phase or condition; one that has neither only has to exist.
     """
     kind = str(obj.get("kind"))
     if (obj.get("metadata") or {}).get("deletionTimestamp"):
