@@ -10,8 +10,9 @@ MAKEFLAGS += --no-print-directory
 INVENTORY ?= inventories/dev
 # What else a playbook or a test run is told: make up ARGS='--tags apps --check', make unit ARGS='-k kubeconfig'.
 ARGS ?=
-# In the order in which they prove things: machines, what runs on three of them, the whole site.
-SCENARIOS ?= machines etcd default
+# In the order in which they prove things: machines, the same on a host with systemd, what runs on three of them, the
+# whole site.
+SCENARIOS ?= machines under-systemd etcd default
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Named here because Ansible ignores an ansible.cfg in a directory that others may write to.
@@ -102,6 +103,10 @@ unit-apps:
 
 molecule-%:
 	molecule test --no-command-borders -s $*
+
+# What only a host whose PID 1 is systemd does: each machine is a unit.
+molecule-under-systemd:
+	scripts/under-systemd.sh molecule test --no-command-borders -s machines
 
 ##@ Maintenance
 .PHONY: help venv docs lock changelog

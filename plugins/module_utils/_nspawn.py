@@ -134,9 +134,10 @@ class Network:
                 "  chain translate { type nat hook postrouting priority srcnat; policy accept;\n"
                 f'    ip saddr {{ {nat} }} ip daddr != @guarded oifname != "sb-*" masquerade\n  }}'
             )
+        # Refused, not dropped: whatever a machine asks of the outside (a name server) fails at once.
         rules.append(
             "  chain forward { type filter hook forward priority filter; policy accept;\n"
-            f'    iifname "{self.bridge}" oifname != "{self.bridge}" {allowed}drop\n'
+            f'    iifname "{self.bridge}" oifname != "{self.bridge}" {allowed}reject with icmpx type admin-prohibited\n'
             f'    oifname "{self.bridge}" iifname != "{self.bridge}" ct state new drop\n  }}'
         )
         # After source NAT: what still has a sandbox address here would leave with it.
@@ -258,6 +259,8 @@ def _rules_match(network: Network) -> bool:
     return False
 
 
+# What systemd-resolved asks; /etc/resolv.conf then names itself, on the host's loopback.
+UPLINK_RESOLVER = Path("/run/systemd/resolve/resolv.conf")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
@@ -515,7 +518,10 @@ class MachineDirectory:
         line = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--link-journal=no"]
         line += [f"--machine={self.site.network.sandbox}-{self.machine.name}", f"--hostname={self.machine.name}"]
         line += [f"--directory={self.root}", f"--network-bridge={self.site.network.bridge}"]
-        line += ["--capability=all", "--bind=/dev/kmsg", "--resolv-conf=off", "--timezone=off", "--console=pipe"]
+        # At each start the name servers that the host has then: the root file system may be old.
+        resolver = "uplink" if UPLINK_RESOLVER.exists() else "host"
+        line += ["--capability=all", "--bind=/dev/kmsg", f"--resolv-conf=replace-{resolver}", "--timezone=off"]
+        line += ["--console=pipe"]
         line += [f"--bind={self.data(directory)}:{directory}" for directory in self.machine.data_directories]
         return line
 

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Runs a command as this computer would with systemd as its PID 1: boots a copy-on-write view of the computer's own root
+# file system, runs the command in it, in this directory, and throws the view away. Ends as the command ended.
+# Usage: under-systemd.sh COMMAND [ARGUMENT…]
+# In the view: this checkout and the cache are the real ones; the network's only uplink leads nowhere.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cache=/var/cache/cicd-sandbox
+[ "$(id -u)" -eq 0 ] || exec sudo "PATH=$PATH" "HOME=$HOME" "$0" "$@"
+command -v systemd-nspawn >/dev/null || {
+  echo "systemd-nspawn is missing; make up installs it, or: apt-get install systemd-container" >&2
+  exit 1
+}
+
+# What is mounted below is seen in this mount namespace only, and goes with it.
+[ "${UNDER_SYSTEMD_NAMESPACE:-}" ] || UNDER_SYSTEMD_NAMESPACE=1 exec unshare --mount -- "$0" "$@"
+
+name=under-systemd-$$
+console=$(mktemp --suffix=.log)
+# An overlay can't carry the machines' overlays: they lie on the disk.
+library=$(mktemp --directory /var/lib/cicd-sandbox-view.XXXXXX)
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/{upper,work,root}
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+mkdir -p "$cache"
+# A name server that can't be reached would cost every look-up its time.
+rm --force /mnt/root/etc/resolv.conf
+touch /mnt/root/etc/resolv.conf
+
+finish() {
+  kill "$nspawn" 2>/dev/null || true
+  wait "$nspawn" 2>/dev/null || true
+  rm --recursive --force --one-file-system "$library" "$console"
+}
+SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
+  --machine="$name" --directory=/mnt/root --private-network --capability=all --bind=/dev/kmsg --resolv-conf=off \
+  --timezone=off --console=pipe --bind="$PWD" --bind="$cache" --bind="$library:/var/lib/cicd-sandbox" \
+  systemd.unit=basic.target >"$console" 2>&1 </dev/null &
+nspawn=$!
+trap finish EXIT
+
+inside() {
+  nsenter --target "$(pgrep --parent "$nspawn" --exact systemd)" --mount --uts --ipc --net --pid --cgroup -- "$@"
+}
+for _ in $(seq 150); do
+  inside test -S /run/systemd/private 2>/dev/null && break
+  kill -0 "$nspawn" 2>/dev/null || break
+  sleep 0.2
+done
+state=$(inside systemctl is-system-running --wait 2>&1) || true
+[ "$state" = running ] || {
+  echo "systemd did not come up in the view of this computer: $state" >&2
+  inside systemctl --failed --no-legend >&2 || true
+  tail --lines=20 "$console" >&2
+  exit 1
+}
+inside ip -batch - <<'UPLINK'
+link add uplink type veth peer name nowhere
+link set nowhere up
+address add 192.0.2.2/24 dev uplink
+link set uplink up
+route add default via 192.0.2.1
+UPLINK
+inside systemd-run --quiet --pipe --wait --collect --working-directory="$PWD" --setenv="PATH=$PATH" \
+  --setenv="HOME=$HOME" --setenv="ANSIBLE_CONFIG=${ANSIBLE_CONFIG:-$PWD/ansible.cfg}" -- "$@"
