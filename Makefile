@@ -96,7 +96,7 @@ lint-apps:
 
 .PHONY: unit-collection unit-apps
 unit-collection:
-	pytest tests/unit $(ARGS)
+	pytest tests/unit --numprocesses=auto $(ARGS)
 
 unit-apps:
 	for app in apps/*; do $(MAKE) -C $$app test; done

@@ -127,11 +127,8 @@ def test_any_bytes(tool: str, data: bytes) -> None:
     attempt(tool, data)
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", VALID)
 def test_order_of_keys_does_not_matter(name: str) -> None:
-    if name not in VALID:
-        pytest.skip("not JSON before it is mended")
-
     def turned(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: turned(item) for key, item in reversed(list(value.items()))}
