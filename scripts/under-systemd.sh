@@ -20,6 +20,13 @@ name=under-systemd-$$
 console=$(mktemp --suffix=.log)
 # An overlay can't carry the machines' overlays: they lie on the disk.
 library=$(mktemp --directory /var/lib/cicd-sandbox-view.XXXXXX)
+nspawn=
+finish() {
+  [ -z "$nspawn" ] || { kill "$nspawn" && wait "$nspawn"; } 2>/dev/null || true
+  rm --recursive --force --one-file-system "$library" "$console"
+}
+trap finish EXIT
+
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/{upper,work,root}
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
@@ -28,17 +35,11 @@ mkdir -p "$cache"
 rm --force /mnt/root/etc/resolv.conf
 touch /mnt/root/etc/resolv.conf
 
-finish() {
-  kill "$nspawn" 2>/dev/null || true
-  wait "$nspawn" 2>/dev/null || true
-  rm --recursive --force --one-file-system "$library" "$console"
-}
 SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
   --machine="$name" --directory=/mnt/root --private-network --capability=all --bind=/dev/kmsg --resolv-conf=off \
   --timezone=off --console=pipe --bind="$PWD" --bind="$cache" --bind="$library:/var/lib/cicd-sandbox" \
   systemd.unit=basic.target >"$console" 2>&1 </dev/null &
 nspawn=$!
-trap finish EXIT
 
 inside() {
   nsenter --target "$(pgrep --parent "$nspawn" --exact systemd)" --mount --uts --ipc --net --pid --cgroup -- "$@"
