@@ -76,7 +76,8 @@ main() {
     "$python" -m venv --clear .venv
   fi
   echo "venv: installing requirements.txt (a minute or two the first time)"
-  pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+  # Ansible's packages have tens of thousands of files, of which a run imports a few hundred: compiled when they are.
+  pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
   "${pip[@]}" --requirement requirements.txt --constraint constraints.txt
   host_has_node || "${pip[@]}" --requirement requirements-node.txt
   printf '%s\n' "$wanted" >"$stamp"

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from helpers import MEMBERS, STATE, etcdctl, machine, marker, playbook
+from helpers import MEMBERS, STATE, etcdctl, marker, playbook
 
 testinfra_hosts = ["ansible://etcd"]
 
@@ -73,32 +73,3 @@ def test_a_check_changes_nothing():
 @pytest.mark.parametrize("path", ["etcd.json", "pki/etcd/ca.key", "pki/etcd/admin.key"])
 def test_what_the_controller_keeps_is_the_users_alone(path):
     assert (STATE / path).stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize("members", ["0", "4"])
-def test_a_number_of_members_that_cannot_be_is_refused(members):
-    refused = playbook("etcd", "-e", f"etcd_members={members}")
-    assert refused.returncode != 0
-    assert f"etcd_members is {members}." in refused.stdout
-
-
-def test_a_restore_has_to_be_asked_for_by_name():
-    for arguments, words in (
-        ((), "Name the snapshot to restore"),
-        (("-e", "etcd_restore_snapshot=/no/such.db"), "/no/such.db is no file"),
-    ):
-        refused = playbook("etcd_restore", *arguments)
-        assert refused.returncode != 0
-        assert words in refused.stdout
-        assert "changed=0" in refused.stdout
-
-
-def test_a_broken_snapshot_is_refused_before_anything_stops(tmp_path):
-    host = machine("etcd-1")
-    broken = tmp_path / "broken.db"
-    broken.write_bytes(b"no database" * 1000)
-    before = host.service("etcd").systemd_properties["ExecMainStartTimestamp"]
-    refused = playbook("etcd_restore", "-e", f"etcd_restore_snapshot={broken}")
-    assert refused.returncode != 0
-    assert "can't be restored; nothing was changed" in refused.stdout
-    assert host.service("etcd").systemd_properties["ExecMainStartTimestamp"] == before
