@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -217,7 +218,9 @@ def _links(*arguments: str) -> list[dict[str, Any]]:
 
 
 def tables() -> list[str]:
-    """Return the names of all sandboxes' nftables tables."""
+    """Return the names of all sandboxes' nftables tables; none where nft, which makes them, was never installed."""
+    if shutil.which("nft") is None:
+        return []
     found = json.loads(run(["nft", "--json", "list", "tables"]))["nftables"]
     return [
         item["table"]["name"] for item in found if item.get("table", {}).get("name", "").startswith("cicd_sandbox_")

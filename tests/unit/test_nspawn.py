@@ -234,3 +234,12 @@ def test_a_command_that_is_missing_or_fails_is_named() -> None:
         _nspawn.run(["no-such-program"])
     with pytest.raises(NspawnError, match="false ended with 1"):
         _nspawn.run(["false"])
+
+
+def test_nothing_is_to_be_removed_where_nft_was_never_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ip").write_text("#!/bin/sh\necho '[]'\n")
+    (tmp_path / "ip").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _nspawn.network_absent(network_from("t-none", "198.18.99.0/24"), tmp_path, dry_run=False) == []
