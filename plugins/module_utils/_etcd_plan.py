@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+_RESTORE = "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>"
 Action = Literal["bootstrap", "start", "keep", "change", "refuse"]
 
 
@@ -118,11 +119,12 @@ def _with_quorum(
         return Plan("refuse", _running_on_nothing([member.name for member in healthy]))
     through, listed = sound[0].name, sound[0].members
     by_url = {url: member for member in listed for url in member.peer_urls}
-    answers = {member.name: member.healthy for member in found}
-    has_data = {member.name: member.data for member in found}
-    lost = [name for name, url in declared.items() if url in by_url and not has_data[name]]
+    by_name = {member.name: member for member in found}
     # Those that still answer without their files give a quorum as long as they are members: they go last.
-    lost.sort(key=lambda name: answers[name])
+    lost = sorted(
+        (name for name, url in declared.items() if url in by_url and not by_name[name].data),
+        key=lambda name: by_name[name].healthy,
+    )
     new = [name for name, url in declared.items() if url not in by_url]
     retire = tuple(member for member in listed if not set(member.peer_urls) & set(declared.values()))
     remove = tuple(by_url[declared[name]] for name in lost)
@@ -161,7 +163,7 @@ def _lost(with_data: Sequence[str], without: Sequence[str], voters: int) -> str:
         f"{len(with_data)} still {'has' if len(with_data) == 1 else 'have'} data ({', '.join(with_data) or 'none'}); "
         f"the data of {', '.join(without)} is gone. A new, empty cluster is not what you want. Bring the missing data "
         "directories back, or restore a snapshot: "
-        "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>."
+        f"{_RESTORE}."
     )
 
 
@@ -170,7 +172,7 @@ def _running_on_nothing(lost: Sequence[str]) -> str:
         f"{', '.join(lost)} still {'answers' if len(lost) == 1 else 'answer'}, but the data directories were removed "
         "and no other member has the data: it is gone as soon as etcd ends. Save it now with "
         "ansible-playbook playbooks/etcd_snapshot.yml, then restore it: "
-        "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>."
+        f"{_RESTORE}."
     )
 
 

@@ -348,6 +348,15 @@ def check_disk(host: str, path: str, free_mb: int, need_mb: int) -> list[Finding
     return [Finding(host, f"{path} has {free_mb} MiB free, {need_mb} are needed", "preflight_disk_mb", remedy)]
 
 
+def check_disk_share(host: str, path: str, free_percent: int, need_percent: int) -> list[Finding]:
+    """Compare the free share of a file system with what the kubelet asks for: below, it takes no pods."""
+    if free_percent >= need_percent:
+        return []
+    remedy = "Free some space, or set evictionHard in cluster_kubelet_configuration and preflight_node_disk_percent."
+    found = f"{path} has {free_percent} % free, a kubelet takes no pods below {need_percent} %"
+    return [Finding(host, found, "preflight_node_disk_percent", remedy)]
+
+
 def check_ports(host: str, ports: Iterable[Port], listeners: Iterable[Listener]) -> list[Finding]:
     """Find wanted ports that somebody else has."""
     wanted = {port.number: port for port in ports}
@@ -435,15 +444,6 @@ def read_kernel_options(proc: Path, boot: Path, release: str) -> set[str] | None
     except OSError:
         text = read(boot / f"config-{release}")
         return kernel_options(text) if text else None
-
-
-def check_disk_share(host: str, path: str, free_percent: int, need_percent: int) -> list[Finding]:
-    """Compare the free share of a file system with what the kubelet asks for: below, it takes no pods."""
-    if free_percent >= need_percent:
-        return []
-    remedy = "Free some space, or set evictionHard in cluster_kubelet_configuration and preflight_node_disk_percent."
-    found = f"{path} has {free_percent} % free, a kubelet takes no pods below {need_percent} %"
-    return [Finding(host, found, "preflight_node_disk_percent", remedy)]
 
 
 def read_settings(proc: Path, names: Iterable[str]) -> dict[str, int | None]:
