@@ -110,7 +110,7 @@ molecule-%:
 
 # What only a host whose PID 1 is systemd does: each machine is a unit.
 molecule-under-systemd:
-	scripts/under-systemd.sh molecule test --no-command-borders -s machines
+	scripts/under-systemd.sh $(MAKE) molecule-machines
 
 ##@ Maintenance
 .PHONY: help venv docs lock changelog
