@@ -10,47 +10,53 @@ module: store_files
 short_description: Install files from the artifact store
 version_added: "0.1.0"
 description:
-  - Installs files of one component from the sandbox's artifact store, each verified by the store's SHA256SUMS and put
+  - Installs files of components from the sandbox's artifact store, each verified by the store's SHA256SUMS and put
     in its place in one step.
 options:
   store_url:
     description: The store.
     type: str
     required: true
-  component:
-    description: The component's name in the catalogue.
-    type: str
-    required: true
-  version:
-    description: The component's version in the catalogue.
-    type: str
-    required: true
-  files:
-    description: What goes where.
+  components:
+    description: What is installed of which component.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: File in the store.
+        description: The component's name in the catalogue.
         type: str
         required: true
-      dest:
-        description: Its place; a directory if it ends with a slash or is one.
+      version:
+        description: The component's version in the catalogue.
         type: str
         required: true
-      mode:
-        description: Its mode, octal.
-        type: str
-        default: "0755"
-      owner:
-        description: Its owner.
-        type: str
-        default: root
-      group:
-        description: Its group.
-        type: str
-        default: root
+      files:
+        description: What goes where.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          name:
+            description: File in the store.
+            type: str
+            required: true
+          dest:
+            description: Its place; a directory if it ends with a slash or is one.
+            type: str
+            required: true
+          mode:
+            description: Its mode, octal.
+            type: str
+            default: "0755"
+          owner:
+            description: Its owner.
+            type: str
+            default: root
+          group:
+            description: Its group.
+            type: str
+            default: root
   ca_path:
     description: Certificate of the store's CA; the machine's own trust store if not given.
     type: path
@@ -66,11 +72,12 @@ EXAMPLES = r"""
 - name: Install etcd
   cicd.sandbox.store_files:
     store_url: "{{ sandbox_store_url }}"
-    component: etcd
-    version: "{{ sandbox_versions.etcd }}"
-    files:
-      - {name: etcd, dest: /usr/local/bin/}
-      - {name: etcdctl, dest: /usr/local/bin/}
+    components:
+      - name: etcd
+        version: "{{ sandbox_versions.etcd }}"
+        files:
+          - {name: etcd, dest: /usr/local/bin/}
+          - {name: etcdctl, dest: /usr/local/bin/}
 """
 
 RETURN = r"""
@@ -90,19 +97,26 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "store_url": {"type": "str", "required": True},
-            "component": {"type": "str", "required": True},
-            "version": {"type": "str", "required": True},
-            "files": {
+            "components": {
                 "type": "list",
                 "elements": "dict",
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    # Not "path": a slash at its end has a meaning.
-                    "dest": {"type": "str", "required": True},
-                    "mode": {"type": "str", "default": "0755"},
-                    "owner": {"type": "str", "default": "root"},
-                    "group": {"type": "str", "default": "root"},
+                    "version": {"type": "str", "required": True},
+                    "files": {
+                        "type": "list",
+                        "elements": "dict",
+                        "required": True,
+                        "options": {
+                            "name": {"type": "str", "required": True},
+                            # Not "path": a slash at its end has a meaning.
+                            "dest": {"type": "str", "required": True},
+                            "mode": {"type": "str", "default": "0755"},
+                            "owner": {"type": "str", "default": "root"},
+                            "group": {"type": "str", "default": "root"},
+                        },
+                    },
                 },
             },
             "ca_path": {"type": "path"},
@@ -111,9 +125,14 @@ def main() -> None:
     )
     params = module.params
     try:
-        files = [WantedFile.read(values) for values in params["files"]]
-        store = Store(params["store_url"], params["component"], params["version"], params["ca_path"])
-        changed = install(store, files, dry_run=module.check_mode)
+        wanted = [
+            (
+                Store(params["store_url"], component["name"], component["version"], params["ca_path"]),
+                [WantedFile.read(values) for values in component["files"]],
+            )
+            for component in params["components"]
+        ]
+        changed = [path for store, files in wanted for path in install(store, files, dry_run=module.check_mode)]
     except (StoreError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(changed), installed=changed)

@@ -130,20 +130,30 @@ def test_an_unknown_owner_is_told() -> None:
 
 
 def test_the_module(served: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, url = served
+    folder, url = served
+    other = folder.parents[1] / "helm/3.22.0"
+    other.mkdir(parents=True)
+    (other / "helm").write_text("program helm")
+    state_sums(other)
     dest = str(tmp_path / "bin") + "/"
-    files = [{"name": "etcd", "dest": dest, "mode": "0750", **OWNER}]
-    arguments = {"store_url": url, "component": "etcd", "version": "3.7.3", "files": files}
 
-    def run(**more: Any) -> dict[str, Any]:
-        with patch_module_args({**arguments, **more}), pytest.raises(SystemExit):
+    def run(etcd_version: str = "3.7.3", **more: Any) -> dict[str, Any]:
+        components = [
+            {"name": name, "version": version, "files": [{"name": name, "dest": dest, "mode": "0750", **OWNER}]}
+            for name, version in (("helm", "3.22.0"), ("etcd", etcd_version))
+        ]
+        with (
+            patch_module_args({"store_url": url, "components": components, **more}),
+            pytest.raises(SystemExit),
+        ):
             store_files.main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
         return result
 
     assert run(_ansible_check_mode=True)["changed"] is True
-    assert run()["installed"] == [str(tmp_path / "bin/etcd")]
+    (tmp_path / "bin").mkdir()
+    assert run()["installed"] == [str(tmp_path / "bin/helm"), str(tmp_path / "bin/etcd")]
     assert run()["changed"] is False
-    failed = run(version="0")
+    failed = run(etcd_version="0")
     assert failed["failed"] is True
     assert "not published" in failed["msg"]
