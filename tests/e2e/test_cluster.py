@@ -347,7 +347,7 @@ def test_kubelets_prove_who_they_are(namespace: str) -> None:
         assert "Verify return code: 0 (ok)" in on(node, f"{line} 2>/dev/null")
 
 
-def test_nodes_go_by_what_is_free_of_the_disk_they_share() -> None:
+def test_kubelets_of_a_sandbox_share_a_disk_and_start_together() -> None:
     """Upstream's 10 and 15 per cent of a large disk would keep pods off all nodes; its other thresholds stay."""
     for node in nodes():
         settings = json.loads(kubectl("get", f"--raw=/api/v1/nodes/{node}/proxy/configz"))["kubeletconfig"]
@@ -355,6 +355,7 @@ def test_nodes_go_by_what_is_free_of_the_disk_they_share() -> None:
         assert thresholds["nodefs.available"] == thresholds["imagefs.available"] == "1Gi"
         assert thresholds["memory.available"] == "100Mi"
         assert settings["imageGCHighThresholdPercent"] == 100
+        assert settings["crashLoopBackOff"] == {"maxContainerRestartPeriod": "5s"}
 
 
 # --- metrics and storage ---------------------------------------------------------------------------------------------

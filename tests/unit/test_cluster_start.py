@@ -1,0 +1,69 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says where kubeadm fails, with programs that only pretend."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from checkout import REPOSITORY
+
+PLAYBOOK = f"""
+- hosts: cp-1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_tasks: {REPOSITORY}/roles/cluster/tasks/kubeadm.yml
+      vars:
+        __cluster_start: init
+        __cluster_new_nodes: [cp-1]
+        __cluster_pod_logs: "{{{{ playbook_dir }}}}/pods"
+"""
+JOURNAL = """\
+I1124 03:53:21.653819    1624 server.go:545] "Kubelet version" kubeletVersion="v1.37.2"
+E1124 03:53:21.995820    1624 run.go:72] "command failed" err="could not detect clock speed"
+kubelet.service: Main process exited, code=exited, status=1/FAILURE
+"""
+
+
+def message(directory: Path) -> str:
+    """Run the tasks where kubeadm fails; return what the run failed with."""
+    programs = {
+        "kubeadm": "echo 'error: the API server did not come up' >&2; exit 1",
+        "journalctl": f"cat <<'END'\n{JOURNAL}END",
+    }
+    for name, script in programs.items():
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
+    (directory / "play.yml").write_text(PLAYBOOK)
+    line = ["ansible-playbook", "--inventory=cp-1,", "--connection=local", str(directory / "play.yml")]
+    environment = {
+        **os.environ,
+        "PATH": f"{directory}:{os.environ['PATH']}",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+    }
+    run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+    assert run.returncode == 2, run.stdout + run.stderr
+    tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
+    result: str = tasks[-1]["hosts"]["cp-1"]["msg"]
+    return result
+
+
+def test_a_kubelet_that_does_not_run_says_why(tmp_path: Path) -> None:
+    assert message(tmp_path).splitlines() == [
+        "kubeadm init failed on cp-1:",
+        "error: the API server did not come up",
+        "The kubelet's last errors:",
+        *JOURNAL.splitlines()[1:],
+        "The last lines of its pods:",
+        "none: no container was started",
+    ]
+
+
+def test_a_pod_that_does_not_run_says_why(tmp_path: Path) -> None:
+    log = tmp_path / "pods/kube-system_kube-apiserver-cp-1_1/kube-apiserver/0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {number}\n" for number in range(20)))
+    assert message(tmp_path).splitlines()[-9:] == [f"==> {log} <==", *(f"line {number}" for number in range(12, 20))]
