@@ -360,10 +360,11 @@ class ImageBuilder:
         """Copy an official image, by the digest its tag has now."""
         self._runner.step(f"copying {reference}")
         name = f"docker://{reference.registry}/{reference.repository}"
-        inspect = ["skopeo", "inspect", "--format", "{{.Digest}}", f"{name}:{reference.tag}"]
+        inspect = ["skopeo", "inspect", "--retry-times=3", "--format", "{{.Digest}}", f"{name}:{reference.tag}"]
         digest = self._runner.run(inspect, capture=True).strip()
         source = f"{name}@{digest}"
-        self._runner.run(["skopeo", "copy", "--quiet", source, f"oci:{layout}:{reference.tag}"])
+        copy = ["skopeo", "copy", "--retry-times=3", "--quiet", source, f"oci:{layout}:{reference.tag}"]
+        self._runner.run(copy)
 
     def build(self, recipe: ImageRecipe, layout: Path) -> None:
         """Build an image from its Containerfile."""

@@ -7,16 +7,17 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import socket
 import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
     ArtifactError,
@@ -37,6 +38,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
 
 CHUNK = 1 << 20
 TIMEOUT = 60
+ATTEMPTS = 4
+PAUSE = 2.0  # seconds before the second attempt; each later one waits twice as long
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,34 @@ def find_sum(text: str, name: str) -> str:
     return value.lower()
 
 
-def _open(url: str, timeout: float = TIMEOUT) -> Any:
+def _passes(error: Exception) -> bool:
+    """Whether a failure is one of the network's or a busy server's, which may be gone in a moment."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in (408, 429) or error.code >= 500
+    if isinstance(error, urllib.error.URLError):
+        return isinstance(error.reason, ConnectionError | TimeoutError | socket.gaierror)
+    return isinstance(error, ConnectionError | TimeoutError | HTTPException)
+
+
+def _get(url: str, runner: Runner, read: Callable[[HTTPResponse], Found]) -> Found:
+    """What `read` makes of a URL's content; from the beginning again, some times, where a failure may pass.
+
+    Raises ArtifactError with the URL and the last failure.
+    """
     if not url.startswith(("http://", "https://")):
         raise ArtifactError(f"{url} is neither http nor https")
     request = urllib.request.Request(url, headers={"User-Agent": "cicd.sandbox"})
-    try:
-        return urllib.request.urlopen(request, timeout=timeout)
-    except (OSError, HTTPException) as error:
-        raise ArtifactError(f"{url}: {error}") from error
+    attempt = 1
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                return read(answer)
+        except (OSError, HTTPException) as error:
+            if attempt == ATTEMPTS or not _passes(error):
+                raise ArtifactError(f"{url}: {error}") from error
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+            attempt += 1
+            runner.detail(f"attempt {attempt}, after: {error}")
 
 
 def download(release: Release, target: Path, runner: Runner) -> None:
@@ -96,13 +121,12 @@ def download(release: Release, target: Path, runner: Runner) -> None:
 
     Raises ArtifactError when it can't be had or is not what upstream says it is.
     """
-    with _open(release.sums) as answer:
-        expected = find_sum(answer.read().decode(errors="replace"), release.name)
-    runner.step(f"downloading {release.url}")
-    digest = hashlib.sha256()
-    done, shown = 0, time.monotonic()
-    try:
-        with _open(release.url) as answer, target.open("wb") as stream:
+
+    def save(answer: HTTPResponse) -> str:
+        """The SHA-256 of what was written to `target`."""
+        digest = hashlib.sha256()
+        done, shown = 0, time.monotonic()
+        with target.open("wb") as stream:
             while chunk := answer.read(CHUNK):
                 digest.update(chunk)
                 stream.write(chunk)
@@ -110,10 +134,17 @@ def download(release: Release, target: Path, runner: Runner) -> None:
                 if time.monotonic() - shown > 2:
                     shown = time.monotonic()
                     runner.detail(f"{done >> 20} MiB")
-    except HTTPException as error:
-        raise ArtifactError(f"{release.url}: {error}") from error
-    if digest.hexdigest() != expected:
-        raise ArtifactError(f"{release.url} has the sum {digest.hexdigest()}, upstream states {expected}")
+        # Reading in parts, HTTPResponse takes an early end for the end.
+        length = answer.headers["Content-Length"]
+        if length and done < int(length):
+            raise ConnectionError(f"the connection ended after {done} of {length} bytes")
+        return digest.hexdigest()
+
+    runner.step(f"downloading {release.url}")
+    expected = find_sum(_get(release.sums, runner, HTTPResponse.read).decode(errors="replace"), release.name)
+    found = _get(release.url, runner, save)
+    if found != expected:
+        raise ArtifactError(f"{release.url} has the sum {found}, upstream states {expected}")
 
 
 def unpack(release: Release, archive: Path, output: Path) -> None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
+import struct
 import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.module_utils import _release
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import GoRecipe, Toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils._release import (
@@ -34,10 +37,33 @@ SUM = "a" * 64
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """A file server that says nothing and wants a token for /v2/, as registries do."""
+    """A file server that says nothing and wants a token for /v2/, as registries do.
+
+    `faults`: what befalls the next requests of a path before one is answered as it should be: a status, or the number
+    of bytes after which the connection ends, as a negative number.
+    """
+
+    faults: ClassVar[dict[str, list[int]]] = {}
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        if faults := self.faults.get(self.path):
+            outputfile.write(source.read(-faults.pop()))
+            outputfile.flush()
+            # A reset, not an end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        else:
+            super().copyfile(source, outputfile)
+
+    def do_GET(self) -> None:
+        faults = self.faults.get(self.path)
+        if faults and faults[-1] > 0:
+            self.send_error(faults.pop())
+        else:
+            super().do_GET()
 
     def do_HEAD(self) -> None:
         if self.path == "/v2/":
@@ -80,6 +106,12 @@ def state_sums(folder: Path, name: str) -> None:
     (folder / "SHA256SUMS").write_text(f"{'0' * 64}  other\n{value} *{name}\n")
 
 
+def publish_program(folder: Path) -> None:
+    """Put a program, `tool`, and its bare sum there."""
+    (folder / "tool").write_text("program")
+    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+
+
 def fetch(cache: Path, *releases: Release) -> Entry:
     entry = Entry(cache, "tool", "1.0", release_key(releases, []))
     fetch_entry(entry, releases, [], Toolchain("1.26.8", None), niceness=0)
@@ -119,16 +151,14 @@ def test_an_archive_is_verified_and_its_members_are_taken(upstream: tuple[Path, 
 
 def test_a_bare_program_is_verified(upstream: tuple[Path, str], cache: Path) -> None:
     folder, url = upstream
-    (folder / "tool").write_text("program")
-    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+    publish_program(folder)
     entry = fetch(cache, Release(f"{url}/tool", f"{url}/tool.sha256"))
     assert (entry.directory / "tool").read_text() == "program"
 
 
 def test_what_is_cached_is_not_fetched_again(upstream: tuple[Path, str], cache: Path) -> None:
     folder, url = upstream
-    (folder / "tool").write_text("program")
-    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+    publish_program(folder)
     release = Release(f"{url}/tool", f"{url}/tool.sha256")
     fetch(cache, release)
     (folder / "tool").unlink()
@@ -148,6 +178,46 @@ def test_another_content_than_upstream_states_is_refused(upstream: tuple[Path, s
     status = Status.read(entry)
     assert status is not None
     assert status.state == "failed"
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """See Quiet; and nobody waits before the next attempt."""
+    monkeypatch.setattr(_release, "PAUSE", 0)
+    found: dict[str, list[int]] = {}
+    monkeypatch.setattr(Quiet, "faults", found)
+    return found
+
+
+@pytest.mark.parametrize("fault", [503, 429, -3])
+def test_what_fails_in_passing_is_tried_again(
+    upstream: tuple[Path, str], cache: Path, faults: dict[str, list[int]], fault: int
+) -> None:
+    folder, url = upstream
+    publish_program(folder)
+    faults.update({"/tool": [fault, fault], "/tool.sha256": [fault]})
+    entry = fetch(cache, Release(f"{url}/tool", f"{url}/tool.sha256"))
+    assert (entry.directory / "tool").read_text() == "program"
+    assert faults == {"/tool": [], "/tool.sha256": []}
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked", "said"),
+    [
+        (503, _release.ATTEMPTS, "tool: HTTP Error 503"),
+        (-3, _release.ATTEMPTS, "tool: (the connection ended after 3 of 7 bytes|.*reset by peer)"),
+        (403, 1, "tool: HTTP Error 403"),
+    ],
+)
+def test_what_goes_on_failing_is_told(
+    upstream: tuple[Path, str], cache: Path, faults: dict[str, list[int]], fault: int, asked: int, said: str
+) -> None:
+    folder, url = upstream
+    publish_program(folder)
+    faults["/tool"] = [fault] * 10
+    with pytest.raises(ArtifactError, match=said):
+        fetch(cache, Release(f"{url}/tool", f"{url}/tool.sha256"))
+    assert len(faults["/tool"]) == 10 - asked
 
 
 @pytest.mark.parametrize(
@@ -180,8 +250,7 @@ def test_folders_come_from_the_module_where_there_is_no_archive(
     upstream: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
     folder, url = upstream
-    (folder / "tool").write_text("program")
-    (folder / "tool.sha256").write_text(hashlib.sha256(b"program").hexdigest())
+    publish_program(folder)
     go = fake_go.install(tmp_path / "home") / "go"
     fake_go.add_module(tmp_path / "home", "example.com/tool", "v1.0.0", {"charts/Chart.yaml": "name: tool"})
     releases = [Release(f"{url}/tool", f"{url}/tool.sha256")]
