@@ -420,23 +420,26 @@ ExecStart=/bin/sh -c 'for c in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$
 WantedBy=multi-user.target
 """
 
-# cgroup v2: no process may stay in a group above the machine's.
+# cgroup v2: every controller there is, for the machine's own systemd and its containers. Where one can't be handed on,
+# the console has the kernel's words.
 UNIFIED_CGROUP = """\
-group=/sys/fs/cgroup/{group}
 limit={limit}
-mkdir -p "$group"
-if [ -n "$limit" ]; then
-  echo +memory > /sys/fs/cgroup/cgroup.subtree_control
-  for part in "${{group%/*/*}}" "${{group%/*}}"; do echo +memory > "$part/cgroup.subtree_control"; done
-  echo "$limit" > "$group/memory.max"
-fi
+group={root}
+for part in $(echo {group} | tr / ' '); do
+  for controller in $(cat "$group/cgroup.controllers"); do
+    echo "+$controller" > "$group/cgroup.subtree_control" || :
+  done
+  group="$group/$part"
+  mkdir -p "$group"
+done
+if [ -n "$limit" ]; then echo "$limit" > "$group/memory.max"; fi
 echo $$ > "$group/cgroup.procs"
 """
 
 # cgroup v1: a group in every hierarchy; cpuset wants its parent's values before it takes a process.
 LEGACY_CGROUPS = """\
 limit={limit}
-for controller in /sys/fs/cgroup/*; do
+for controller in {root}/*; do
   [ -e "$controller/cgroup.procs" ] && [ ! -L "$controller" ] || continue
   group="$controller"
   for part in $(echo {group} | tr / ' '); do
@@ -450,7 +453,7 @@ for controller in /sys/fs/cgroup/*; do
   done
   echo $$ > "$group/cgroup.procs"
 done
-if [ -n "$limit" ]; then echo "$limit" > "/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes"; fi
+if [ -n "$limit" ]; then echo "$limit" > "{root}/memory/{group}/memory.limit_in_bytes"; fi
 """
 
 HOST_UNIT = """\
@@ -524,7 +527,8 @@ class MachineDirectory:
         # At each start the name servers that the host has then: the root file system may be old.
         resolver = "uplink" if UPLINK_RESOLVER.exists() else "host"
         line += ["--capability=all", "--bind=/dev/kmsg", f"--resolv-conf=replace-{resolver}", "--timezone=off"]
-        line += ["--console=pipe"]
+        # With cgroup v2 a container's devices are a BPF program, which systemd-nspawn's filter would refuse to load.
+        line += ["--console=pipe", "--system-call-filter=bpf"]
         line += [f"--bind={self.data(directory)}:{directory}" for directory in self.machine.data_directories]
         return line
 
@@ -536,9 +540,8 @@ class MachineDirectory:
         lines = ["#!/bin/sh", "set -eu", "export SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes"]
         if not has_systemd():
             limit = self.machine.memory_mb * 1024 * 1024 or ""
-            lines.append(
-                (UNIFIED_CGROUP if unified_cgroups() else LEGACY_CGROUPS).format(group=self.cgroup, limit=limit)
-            )
+            own_groups = UNIFIED_CGROUP if unified_cgroups() else LEGACY_CGROUPS
+            lines.append(own_groups.format(root=CGROUPS, group=self.cgroup, limit=limit))
         lines.append("exec " + shlex.join(self.command()))
         return "\n".join(lines) + "\n"
 

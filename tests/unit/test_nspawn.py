@@ -131,6 +131,7 @@ class TestMachine:
         assert f"--bind={site.library}/cp-1/data/var-lib-etcd:/var/lib/etcd" in command
         assert "--machine=dev-cp-1" in command
         assert "--network-bridge=sb-dev" in command
+        assert "--system-call-filter=bpf" in command
 
     @pytest.mark.parametrize("memory", [0, 512])
     @pytest.mark.parametrize("unified", [False, True])
@@ -147,6 +148,30 @@ class TestMachine:
         # systemd keeps a unit's processes in the unit's own group, and limits it itself.
         assert ("cgroup.procs" in script.read_text()) == (not systemd)
         assert ("536870912" in script.read_text()) == (bool(memory) and not systemd)
+
+    def test_without_systemd_a_machine_gets_every_controller_of_the_unified_hierarchy(
+        self, site: Site, tmp_path: Path, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: False)
+        monkeypatch.setattr(_nspawn, "CGROUPS", tmp_path / "cgroup")
+        machine = MachineDirectory(site, Machine("m", ipaddress.IPv4Address("198.18.0.9"), (), 512))
+        group = tmp_path / "cgroup" / machine.cgroup
+        above = list(group.parents)[:3]
+        group.mkdir(parents=True)
+        for directory in above:
+            # In this copy of the kernel's tree each controller is written over the one before.
+            (directory / "cgroup.controllers").write_text("cpu memory pids\n")
+        nspawn = tmp_path / "bin/systemd-nspawn"
+        _nspawn.write(nspawn, "#!/bin/sh\n", 0o755)
+        path = f"{nspawn.parent}:{os.environ['PATH']}"
+        shell = ["sh", "-x", "-c", machine.script()]
+        traced = subprocess.run(shell, env={"PATH": path}, check=True, capture_output=True, text=True)
+        for controller in ("cpu", "memory", "pids"):
+            assert traced.stderr.count(f"echo +{controller}\n") == len(above)
+        assert [(directory / "cgroup.subtree_control").read_text() for directory in above] == ["+pids\n"] * 3
+        assert (group / "memory.max").read_text() == "536870912\n"
+        assert int((group / "cgroup.procs").read_text())
+        assert not (group / "cgroup.subtree_control").exists()
 
     def test_files_are_stale_until_written_and_after_a_change(
         self, site: Site, tmp_path: Path, monkeypatch: Any
