@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -479,6 +479,24 @@ def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:
                 command = read(process / "cmdline").replace("\0", " ").strip() or read(process / "comm").strip()
                 listeners.append(Listener(inodes[link], int(process.name), command))
     return listeners
+
+
+def name_socket_units(listeners: Iterable[Listener], units: str) -> list[Listener]:
+    """Give the units whose ports systemd holds as the command in place of PID 1's own.
+
+    units: what ``systemctl show '*.socket' --property=Id,Listen`` prints: properties of a unit, a line each, and an
+    empty line between two units, such as ``Id=ssh.socket`` and ``Listen=[::]:22 (Stream)``, which may come repeatedly.
+    """
+    owners: dict[int, str] = {}
+    for block in units.split("\n\n"):
+        lines = block.splitlines()
+        unit = next((line.removeprefix("Id=") for line in lines if line.startswith("Id=")), "")
+        for port in re.findall(r"^Listen=\S*:(\d+) \(Stream\)$", block, re.MULTILINE):
+            owners[int(port)] = f"systemd for {unit}"
+    return [
+        replace(listener, command=owners[listener.port]) if listener.pid == 1 and listener.port in owners else listener
+        for listener in listeners
+    ]
 
 
 def _links(directory: Path) -> list[str]:

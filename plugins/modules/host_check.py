@@ -62,7 +62,9 @@ options:
         type: str
         required: true
       by:
-        description: Parts of a command line; a process with one of them may have the port.
+        description:
+          - Parts of a command line; a process with one of them may have the port.
+          - Where systemd holds the port for a unit, this is C(systemd for) and the unit's name.
         type: list
         elements: str
         default: []
@@ -176,6 +178,9 @@ def main() -> None:
             findings += preflight.check_disk(host, item["path"], free, item["free_mb"])
             findings += preflight.check_disk_share(host, item["path"], share, item["free_percent"])
     listeners = preflight.read_listeners(proc, [item.number for item in ports])
+    if any(listener.pid == 1 for listener in listeners) and Path("/run/systemd/system").is_dir():
+        _code, units, _errors = module.run_command(["systemctl", "show", "*.socket", "--property=Id,Listen"])
+        listeners = preflight.name_socket_units(listeners, units)
     findings += preflight.check_ports(host, ports, listeners)
     options = preflight.read_kernel_options(proc, Path("/boot"), os.uname().release)
     findings += preflight.check_kernel(host, options, params["kernel_options"])

@@ -248,6 +248,31 @@ def test_finds_who_listens(tmp_path: Path) -> None:
     assert preflight.read_listeners(tmp_path, [80]) == []
 
 
+SOCKET_UNITS = """\
+Listen=/run/dbus/system_bus_socket (Stream)
+Id=dbus.socket
+
+Id=cicd-sandbox-dev-door.socket
+Listen=127.0.0.1:8080 (Stream)
+Listen=[::1]:8080 (Stream)
+
+Listen=[::]:22 (Stream)
+Id=ssh.socket
+"""
+
+
+def test_ports_that_systemd_holds_are_those_of_units() -> None:
+    """A socket unit's port is PID 1's, also while no service runs for it."""
+    listeners = [Listener(8080, 1, "/sbin/init"), Listener(22, 1, "/sbin/init"), Listener(99, 1, "/sbin/init")]
+    named = preflight.name_socket_units([*listeners, Listener(22, 7, "sshd")], SOCKET_UNITS)
+    assert [listener.command for listener in named] == [
+        "systemd for cicd-sandbox-dev-door.socket",
+        "systemd for ssh.socket",
+        "/sbin/init",
+        "sshd",
+    ]
+
+
 def test_what_is_ours_may_have_a_port() -> None:
     listeners = [Listener(80, 1, "/usr/sbin/haproxy -f x"), Listener(443, 2, "apache2"), Listener(22, 3, "sshd")]
     findings = preflight.check_ports(
