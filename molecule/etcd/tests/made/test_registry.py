@@ -100,6 +100,14 @@ def test_a_name_that_leads_nowhere_says_which_do():
         assert "no/such" not in page.body
 
 
+def test_until_there_is_a_landing_page_another_says_so_in_its_place():
+    page = get(f"{DOOR}/", Host=f"sandbox.localhost:{DOOR_PORT}")
+    assert page.status == 200
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "is being made" in page.body
+    assert f'href="//website.localhost:{DOOR_PORT}/"' in page.body
+
+
 def test_the_landing_page_is_what_lies_there():
     infra = machine("infra-1")
     infra.check_output("mkdir -p /srv/www/test && echo 'here I am' > /srv/www/test/index.html")
