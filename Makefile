@@ -10,14 +10,17 @@ MAKEFLAGS += --no-print-directory
 INVENTORY ?= inventories/dev
 # What else a playbook or a test run is told: make up ARGS='--tags apps --check', make unit ARGS='-k kubeconfig'.
 ARGS ?=
-# In the order in which they prove things: machines, the same on a host with systemd, what runs on three of them, the
-# whole site.
-SCENARIOS ?= machines under-systemd etcd default
+# In the order in which they prove things: machines; the same and what runs on three of them on a host with systemd; the
+# whole site. Of a host with and one without systemd, each role sees both.
+SCENARIOS ?= machines under-systemd default
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Named here because Ansible ignores an ansible.cfg in a directory that others may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MAKE
+# Python keeps what it compiled, whatever the environment says: a run of the site starts hundreds of processes, and each
+# would compile Ansible or the client of Kubernetes for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 playbook = scripts/playbook.sh
 
@@ -41,7 +44,7 @@ open: venv ## Open the sandbox's pages, or say their addresses
 ##@ Tests
 .PHONY: test lint unit molecule e2e
 test: venv ## Everything that must hold: lint, unit, molecule
-	@scripts/stages.sh artifacts environments lint+unit molecule
+	@scripts/stages.sh artifacts+environments lint+unit molecule
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
@@ -74,7 +77,7 @@ artifacts: tools
 
 # Linters and tests of the applications, side by side, use the same ones.
 environments: venv
-	for app in apps/*; do $(MAKE) -C $$app environment; done
+	for app in apps/*; do $(MAKE) -C $$app environment PYTHON=$(CURDIR)/.venv/bin/python; done
 
 .PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 lint-ansible:
@@ -108,9 +111,9 @@ unit-apps:
 molecule-%:
 	molecule test --no-command-borders -s $*
 
-# What only a host whose PID 1 is systemd does: each machine is a unit.
+# What only a host whose PID 1 is systemd does: each machine is a unit, and the door is a socket.
 molecule-under-systemd:
-	scripts/under-systemd.sh $(MAKE) molecule-machines
+	scripts/under-systemd.sh $(MAKE) molecule-machines molecule-etcd
 
 ##@ Maintenance
 .PHONY: help venv docs lock changelog

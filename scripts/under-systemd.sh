@@ -37,8 +37,8 @@ touch /mnt/root/etc/resolv.conf
 
 SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
   --machine="$name" --directory=/mnt/root --private-network --capability=all --bind=/dev/kmsg --resolv-conf=off \
-  --timezone=off --console=pipe --bind="$PWD" --bind="$cache" --bind="$library:/var/lib/cicd-sandbox" \
-  systemd.unit=basic.target >"$console" 2>&1 </dev/null &
+  --timezone=off --console=pipe --system-call-filter=bpf --bind="$PWD" --bind="$cache" \
+  --bind="$library:/var/lib/cicd-sandbox" systemd.unit=basic.target >"$console" 2>&1 </dev/null &
 nspawn=$!
 
 inside() {

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -151,3 +152,28 @@ def test_python_that_is_too_old_is_said(small_checkout: Path, tmp_path: Path) ->
     assert refused.returncode == 1
     assert "no Python 3.11, 3.12 or 3.13 found" in refused.stderr
     assert not (small_checkout / ".venv").exists()
+
+
+def test_python_that_cannot_make_environments_is_passed_over_or_said(small_checkout: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "python3-bare"
+    bare.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; *print*) echo 3.12 ;; esac\n', encoding="utf-8")
+    bare.chmod(0o755)
+    refused = make_venv(small_checkout, PYTHON=str(bare))
+    assert refused.returncode == 1
+    assert f"{bare} has no module venv. Install it: sudo apt-get install python3.12-venv" in refused.stderr
+
+    made = make_venv(small_checkout, PYTHON=f"{bare} {shutil.which('python3')}")
+    assert made.returncode == 0, made.stderr
+    assert f"making .venv with {shutil.which('python3')} " in made.stdout
+
+
+def test_what_python_compiles_is_kept_whatever_the_environment_says() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "--eval", 'probe:; @echo "$${PYTHONDONTWRITEBYTECODE-unset}"', "probe"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == "unset\n"
