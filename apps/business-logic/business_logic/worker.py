@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import struct
@@ -65,6 +66,13 @@ class Worker(ThreadWorker):
             health.draining.set()
             self.method_queue.defer(lambda: None)  # wakes the main loop
 
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        # ThreadWorker's own shuts its thread pool down and raises SystemExit. Where the signal comes while this thread
+        # hands a request to the pool, it waits for a lock of its own, or leaves a thread behind that nobody wakes:
+        # the process would hang until it is killed. At once means at once.
+        self.cfg.worker_int(self)
+        os._exit(0)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         if self.alive and self._stop_at is not None:
             timeout = min(timeout, max(self._stop_at - time.monotonic(), 0))
@@ -78,7 +86,11 @@ class Worker(ThreadWorker):
             self._accept_the_last()
 
     def _accept_the_last(self) -> None:
-        """Without this, closing the listener would reset connections the kernel has taken already."""
+        """Without this, closing the listener would reset connections the kernel has taken already.
+
+        One that comes between the last look and the closing is reset still; nobody should send any, DRAIN_SECONDS
+        after readiness failed.
+        """
         for listener in self.sockets:
             waiting = select.poll()
             waiting.register(listener, select.POLLIN)

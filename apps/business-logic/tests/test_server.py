@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from business_logic.worker import Worker
 from tests.servers import PROJECT, Server, environment, read_answer
 
 INVALID = b'{"symbol": "A"}'
@@ -102,7 +108,7 @@ class TestBodies:
     def test_that_does_not_come(self, server: Server) -> None:
         start = time.monotonic()
         assert server.send(post_head(100), b"{").status == 408
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 8  # the default would be 10
 
     def test_that_is_cut_off(self, server: Server) -> None:
         with server.connect() as connection:
@@ -157,7 +163,12 @@ class TestEnd:
         with Server(tmp_path / "log", DRAIN_SECONDS="3") as running:
             yield running
 
-    def test_no_request_is_lost(self, server: Server) -> None:
+    def test_no_request_is_lost(self, tmp_path: Path) -> None:
+        # Long enough for a busy computer to do all that happens meanwhile.
+        with Server(tmp_path / "log", DRAIN_SECONDS="6", CLIENT_TIMEOUT="30") as server:
+            self._stop_under_requests(server, 6)
+
+    def _stop_under_requests(self, server: Server, drain: float) -> None:
         kept = server.connect()
         kept.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         assert read_answer(kept).headers["Connection"] == "keep-alive"
@@ -166,8 +177,9 @@ class TestEnd:
 
         statuses: list[int] = []
         failures: list[str] = []
-        arguments = (server, statuses, failures)
-        threads = [threading.Thread(target=self._request_until_refused, args=arguments) for _ in range(4)]
+        told_to_leave = threading.Event()
+        arguments = (server, statuses, failures, told_to_leave)
+        threads = [threading.Thread(target=self._request_until, args=arguments) for _ in range(4)]
         for thread in threads:
             thread.start()
         time.sleep(0.5)
@@ -180,43 +192,67 @@ class TestEnd:
         kept.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         answer = read_answer(kept)
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        time.sleep(3)
+        told_to_leave.set()
+        for thread in threads:
+            thread.join(timeout=20)
+        time.sleep(max(start + drain + 0.5 - time.monotonic(), 0))
         begun.sendall(INVALID[5:])
         assert read_answer(begun).status == 422
         kept.close()
         begun.close()
 
-        for thread in threads:
-            thread.join(timeout=20)
         assert server.process.wait(timeout=20) == 0
-        assert 3 <= time.monotonic() - start < 15
         assert failures == []
         assert len(statuses) > 50
         assert set(statuses) == {200}
 
     @staticmethod
-    def _request_until_refused(server: Server, statuses: list[int], failures: list[str]) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+    def _request_until(
+        server: Server, statuses: list[int], failures: list[str], told_to_leave: threading.Event
+    ) -> None:
+        """Send requests as a load balancer does, until it has learned that the server is going."""
+        while not told_to_leave.is_set():
             try:
                 statuses.append(server.get("/livez").status)
-            except ConnectionRefusedError:
-                return  # not accepted, so not lost: a client goes elsewhere
-            except Exception as error:
+            except (OSError, HTTPException) as error:
                 failures.append(repr(error))
                 return
+
+    def test_connections_that_wait_to_be_accepted_are_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        accepted = []
+        worker = Worker.__new__(Worker)
+        worker.cfg = SimpleNamespace(backlog=2048)
+        monkeypatch.setattr(worker, "accept", lambda listener: accepted.append(listener.accept()[0]))
+        with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as clients:
+            worker.sockets = [listener]
+            for _ in range(3):
+                clients.enter_context(socket.create_connection(listener.getsockname())).sendall(b"GET")
+            worker._accept_the_last()
+        assert [connection.recv(3) for connection in accepted] == [b"GET"] * 3
+        for connection in accepted:
+            connection.close()
 
     def test_is_soon_without_requests(self, server: Server) -> None:
         start = time.monotonic()
         server.process.terminate()
-        assert server.process.wait(timeout=10) == 0
-        assert 3 <= time.monotonic() - start < 8
+        assert server.process.wait(timeout=20) == 0
+        assert time.monotonic() - start >= 3
 
-    def test_can_be_cut_short(self, server: Server) -> None:
-        start = time.monotonic()
-        server.process.send_signal(signal.SIGINT)
-        server.process.wait(timeout=10)
-        assert time.monotonic() - start < 3
+    def test_can_be_cut_short(self, tmp_path: Path) -> None:
+        with Server(tmp_path / "log", DRAIN_SECONDS="60", GRACEFUL_TIMEOUT="90") as server:
+            server.process.send_signal(signal.SIGINT)
+            server.process.wait(timeout=30)
+
+    def test_can_be_cut_short_while_a_request_is_handed_to_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """gunicorn's own handler of the signal waits for a lock that the thread it interrupted holds."""
+        ended = threading.Event()
+        monkeypatch.setattr("os._exit", lambda _: ended.set())
+        worker = Worker.__new__(Worker)
+        worker.cfg = SimpleNamespace(worker_int=lambda _: None)
+        worker.tpool = ThreadPoolExecutor()
+        with worker.tpool._shutdown_lock:
+            threading.Thread(target=worker.handle_quit, args=(signal.SIGQUIT, None), daemon=True).start()
+            assert ended.wait(timeout=10)
 
 
 def test_length_and_content_of_a_large_answer(server: Server) -> None:

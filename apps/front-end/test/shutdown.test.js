@@ -38,7 +38,7 @@ test('SIGTERM under steady requests: none is lost, connections end, exit code 0'
     await sleep(20);
     json(response, 200, { quotes: QUOTES });
   });
-  const site = await startProcess(t, { API_URL: api.url, DRAIN_SECONDS: '1.5' });
+  const site = await startProcess(t, { API_URL: api.url, DRAIN_SECONDS: '4' });
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   t.after(() => agent.destroy());
   const statuses = [];
