@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -171,19 +171,21 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
         assert lock.read_text() == f"{os.getpid()}\n"
 
 
-def _work_in_slot(cache: str, slots: int, log: str) -> None:
+def _work_in_slot(cache: str, slots: int, log: str, pair: Barrier) -> None:
     with one_slot(Path(cache), slots, interval=0.01):
         with Path(log).open("a", encoding="utf-8") as stream:
             stream.write("+\n")
-        time.sleep(0.1)
+        pair.wait(60)
         with Path(log).open("a", encoding="utf-8") as stream:
             stream.write("-\n")
 
 
 def test_slots_limit_what_runs_at_once(tmp_path: Path) -> None:
+    """Each waits in its slot for another one; the log shows that no third was there."""
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_work_in_slot, args=(str(tmp_path), 2, str(log))) for _ in range(5)]
+    arguments = (str(tmp_path), 2, str(log), context.Barrier(2))
+    processes = [context.Process(target=_work_in_slot, args=arguments) for _ in range(6)]
     for process in processes:
         process.start()
     for process in processes:

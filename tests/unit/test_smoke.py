@@ -370,15 +370,15 @@ def test_a_slow_check_does_not_hold_up_the_others(tmp_path: Path) -> None:
     release = threading.Event()
 
     def answer(_request: Received) -> Answer:
-        release.wait(5)
+        release.wait(60)
         return Answer()
 
     with serving(answer) as server:
-        checks = [{"name": str(n), "url": f"http://127.0.0.1:{server.port}/", "timeout": 0.2} for n in range(10)]
+        checks = [{"name": str(n), "url": f"http://127.0.0.1:{server.port}/", "timeout": 1} for n in range(10)]
         begin = time.monotonic()
         results = Runner(KubernetesApi(str(tmp_path / "none"))).run(read_checks(checks, 1, 0))
         elapsed = time.monotonic() - begin
         release.set()
     assert {result.passed for result in results} == {False}
-    assert results[0].reason.endswith("connected, but the answer was not complete within 0.2 s")
-    assert elapsed < 1.5
+    assert results[0].reason.endswith("connected, but the answer was not complete within 1 s")
+    assert elapsed < 5
