@@ -39,6 +39,7 @@ _value:
     - C(action) is one of C(bootstrap), C(start), C(keep), C(change) and C(refuse), C(reason) why.
     - For C(start), C(start) names the members. For C(change), C(remove), C(join), C(promote) and C(retire) say what to
       do through the member C(through).
+    - C(remember) says whether the marker does not tell what is true afterwards.
   type: dict
 """
 

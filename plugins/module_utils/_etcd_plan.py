@@ -52,7 +52,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do. ``change``: first ``remove``, ``promote``, then ``join`` one after the other, then ``retire``."""
+    """What to do. ``change``: first ``remove``, ``promote``, then ``join`` one after the other, then ``retire``.
+
+    ``remember``: the marker does not say what is true afterwards, also where an earlier run ended before it wrote it.
+    """
 
     action: Action
     reason: str = ""
@@ -63,6 +66,7 @@ class Plan:
     join: tuple[str, ...] = ()
     retire: tuple[Listed, ...] = ()
     promote: tuple[Listed, ...] = ()
+    remember: bool = False
 
 
 def quorum(members: int) -> int:
@@ -131,7 +135,8 @@ def _with_quorum(
     promote = tuple(member for member in listed if member.learner and member not in remove and member not in retire)
     join = tuple(name for name in declared if name in lost or name in new)
     if not join and not retire and not promote:
-        return Plan("keep", cluster_id=cluster, through=through)
+        remembered = (marker.get("state"), known, marker.get("members")) == ("bootstrapped", cluster, list(declared))
+        return Plan("keep", cluster_id=cluster, through=through, remember=not remembered)
     return Plan(
         "change",
         through=through,
@@ -140,6 +145,7 @@ def _with_quorum(
         join=join,
         retire=retire,
         promote=promote,
+        remember=True,
     )
 
 
@@ -148,9 +154,9 @@ def _without_quorum(declared: Mapping[str, str], found: Sequence[Found], marker:
     with_data = [member.name for member in found if member.data]
     without = [member.name for member in found if not member.data]
     if marker.get("state") == "bootstrapping":
-        return Plan("bootstrap", "an earlier run began it")
+        return Plan("bootstrap", "an earlier run began it", remember=True)
     if not marker and not with_data:
-        return Plan("bootstrap")
+        return Plan("bootstrap", remember=True)
     voters = marker.get("members") or list(declared)
     if len(with_data) < quorum(len(voters)):
         return Plan("refuse", _lost(with_data, without, len(voters)))

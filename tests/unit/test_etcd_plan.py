@@ -23,6 +23,7 @@ NAMES = ["etcd-1", "etcd-2", "etcd-3"]
 URLS = {name: f"https://198.18.0.1{name[-1]}:2380" for name in [*NAMES, "etcd-4", "etcd-5"]}
 DECLARED = {name: URLS[name] for name in NAMES}
 MARKER = {"state": "bootstrapped", "token": "dev-1", "cluster_id": "c1", "members": NAMES}
+BEGUN = {"state": "bootstrapping", "token": "dev-1", "cluster_id": "", "members": NAMES}
 
 
 def listed(name: str, *, learner: bool = False) -> Listed:
@@ -88,18 +89,35 @@ def test_no_loss_ever_leads_to_a_new_cluster(data: tuple[bool, ...]) -> None:
 
 
 def test_an_interrupted_first_start_goes_on() -> None:
-    marker = {"state": "bootstrapping", "token": "dev-1", "cluster_id": "", "members": NAMES}
-    assert make_plan(DECLARED, [stopped("etcd-1"), empty("etcd-2"), empty("etcd-3")], marker).action == "bootstrap"
+    assert make_plan(DECLARED, [stopped("etcd-1"), empty("etcd-2"), empty("etcd-3")], BEGUN).action == "bootstrap"
 
 
-def test_an_interrupted_first_start_that_succeeded_is_kept() -> None:
-    marker = {"state": "bootstrapping", "token": "dev-1", "cluster_id": "", "members": NAMES}
-    assert make_plan(DECLARED, [healthy(name) for name in NAMES], marker).action == "keep"
+def test_an_interrupted_first_start_that_succeeded_is_kept_and_remembered() -> None:
+    plan = make_plan(DECLARED, [healthy(name) for name in NAMES], BEGUN)
+    assert (plan.action, plan.remember) == ("keep", True)
+    # What the role then writes: a loss is a loss from here on.
+    marker = {**BEGUN, "state": "bootstrapped", "cluster_id": plan.cluster_id}
+    assert make_plan(DECLARED, [empty(name) for name in NAMES], marker).action == "refuse"
+
+
+@pytest.mark.parametrize(
+    ("marker", "differs"),
+    [
+        (MARKER, False),
+        ({**MARKER, "cluster_id": ""}, True),
+        ({**MARKER, "state": "bootstrapping"}, True),
+        ({**MARKER, "members": NAMES[:2]}, True),
+        ({}, True),
+    ],
+)
+def test_a_kept_cluster_is_remembered_where_the_marker_differs(marker: dict[str, Any], differs: bool) -> None:
+    plan = make_plan(DECLARED, [healthy(name) for name in NAMES], marker)
+    assert (plan.action, plan.remember) == ("keep", differs)
 
 
 def test_a_lost_member_is_replaced() -> None:
     plan = make_plan(DECLARED, [healthy("etcd-1"), empty("etcd-2"), healthy("etcd-3")], MARKER)
-    assert plan.action == "change"
+    assert (plan.action, plan.remember) == ("change", True)
     assert plan.remove == (listed("etcd-2"),)
     assert plan.join == ("etcd-2",)
     assert plan.through == "etcd-1"
