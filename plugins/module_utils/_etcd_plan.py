@@ -159,6 +159,9 @@ def _without_quorum(declared: Mapping[str, str], found: Sequence[Found], marker:
         return Plan("bootstrap", remember=True)
     voters = marker.get("members") or list(declared)
     if len(with_data) < quorum(len(voters)):
+        undeclared = [name for name in voters if name not in declared]
+        if undeclared:
+            return Plan("refuse", _shrunken(undeclared, without, len(voters)))
         return Plan("refuse", _lost(with_data, without, len(voters)))
     return Plan("start", "no member has a quorum", start=tuple(with_data))
 
@@ -170,6 +173,16 @@ def _lost(with_data: Sequence[str], without: Sequence[str], voters: int) -> str:
         f"the data of {', '.join(without)} is gone. A new, empty cluster is not what you want. Bring the missing data "
         "directories back, or restore a snapshot: "
         f"{_RESTORE}."
+    )
+
+
+def _shrunken(undeclared: Sequence[str], without: Sequence[str], voters: int) -> str:
+    lost = f" {', '.join(without)} {'has' if len(without) == 1 else 'have'} no data." if without else ""
+    return (
+        f"the cluster had {voters} member{'s' if voters > 1 else ''} and needs {quorum(voters)} to work, also to become "
+        f"smaller; it does not run, and {', '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} not declared.{lost} "
+        f"Set etcd_members back to {voters}, with the same hosts first in the group etcd, and run this again; "
+        "take members away when it works."
     )
 
 

@@ -82,6 +82,21 @@ def test_what_counts_is_the_cluster_that_was_not_the_one_declared_now() -> None:
     assert make_plan(one, [stopped("etcd-1")], MARKER).action == "refuse"
 
 
+def test_a_stopped_cluster_that_is_to_shrink_is_not_called_lost() -> None:
+    plan = make_plan({"etcd-1": URLS["etcd-1"]}, [stopped("etcd-1")], MARKER)
+    assert "etcd_members" in plan.reason
+    assert "etcd-2, etcd-3 are not declared" in plan.reason
+    assert "back to 3" in plan.reason
+    assert "gone" not in plan.reason
+
+
+def test_a_loss_is_named_beside_members_that_are_not_declared() -> None:
+    plan = make_plan({name: URLS[name] for name in NAMES[:2]}, [stopped("etcd-1"), empty("etcd-2")], MARKER)
+    assert "etcd-3 is not declared" in plan.reason
+    assert "etcd-2 has no data" in plan.reason
+    assert "back to 3" in plan.reason
+
+
 @pytest.mark.parametrize("data", list(product([True, False], repeat=3)))
 def test_no_loss_ever_leads_to_a_new_cluster(data: tuple[bool, ...]) -> None:
     found = [Found(name, data=has) for name, has in zip(NAMES, data, strict=True)]
