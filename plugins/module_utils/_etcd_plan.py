@@ -177,12 +177,12 @@ def _lost(with_data: Sequence[str], without: Sequence[str], voters: int) -> str:
 
 
 def _shrunken(undeclared: Sequence[str], without: Sequence[str], voters: int) -> str:
-    lost = f" {', '.join(without)} {'has' if len(without) == 1 else 'have'} no data." if without else ""
+    missing = f"{', '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} not declared"
+    lost = f", {', '.join(without)} {'has' if len(without) == 1 else 'have'} no data" if without else ""
     return (
-        f"the cluster had {voters} member{'s' if voters > 1 else ''} and needs {quorum(voters)} to work, also to become "
-        f"smaller; it does not run, and {', '.join(undeclared)} {'is' if len(undeclared) == 1 else 'are'} not declared.{lost} "
-        f"Set etcd_members back to {voters}, with the same hosts first in the group etcd, and run this again; "
-        "take members away when it works."
+        f"the cluster had {voters} member{'s' if voters > 1 else ''} and needs {quorum(voters)} to work, also to "
+        f"become smaller; it does not run, {missing}{lost}. Set etcd_members back to {voters}, with the same hosts "
+        "first in the group etcd, and run this again; take members away when it works."
     )
 
 
