@@ -12,14 +12,18 @@ from pathlib import Path
 from checkout import REPOSITORY
 
 PLAYBOOK = f"""
-- hosts: cp-1
+- hosts: all
   gather_facts: false
+  any_errors_fatal: true
+  vars:
+    ansible_connection: local
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+    __cluster_start: "{{{{ 'init' if inventory_hostname == 'cp-1' else 'join' }}}}"
+    __cluster_first_control_plane: cp-1
+    __cluster_new_nodes: [cp-1, worker-1]
+    __cluster_pod_logs: "{{{{ playbook_dir }}}}/pods"
   tasks:
     - ansible.builtin.include_tasks: {REPOSITORY}/roles/cluster/tasks/kubeadm.yml
-      vars:
-        __cluster_start: init
-        __cluster_new_nodes: [cp-1]
-        __cluster_pod_logs: "{{{{ playbook_dir }}}}/pods"
 """
 JOURNAL = """\
 I1124 03:53:21.653819    1624 server.go:545] "Kubelet version" kubeletVersion="v1.37.2"
@@ -28,17 +32,17 @@ kubelet.service: Main process exited, code=exited, status=1/FAILURE
 """
 
 
-def message(directory: Path) -> str:
-    """Run the tasks where kubeadm fails; return what the run failed with."""
+def messages(directory: Path, fails: str = "init|join") -> dict[str, str]:
+    """Run the tasks where commands of kubeadm fail; return what each host failed with."""
     programs = {
-        "kubeadm": "echo 'error: the API server did not come up' >&2; exit 1",
+        "kubeadm": f'case $1 in {fails}) echo "error: the API server did not come up" >&2; exit 1 ;; esac',
         "journalctl": f"cat <<'END'\n{JOURNAL}END",
     }
     for name, script in programs.items():
         (directory / name).write_text(f"#!/bin/sh\n{script}\n")
         (directory / name).chmod(0o755)
     (directory / "play.yml").write_text(PLAYBOOK)
-    line = ["ansible-playbook", "--inventory=cp-1,", "--connection=local", str(directory / "play.yml")]
+    line = ["ansible-playbook", "--inventory=cp-1,worker-1,", str(directory / "play.yml")]
     environment = {
         **os.environ,
         "PATH": f"{directory}:{os.environ['PATH']}",
@@ -47,12 +51,12 @@ def message(directory: Path) -> str:
     run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
     assert run.returncode == 2, run.stdout + run.stderr
     tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
-    result: str = tasks[-1]["hosts"]["cp-1"]["msg"]
-    return result
+    results = [(host, result) for task in tasks[1:] for host, result in task["hosts"].items()]
+    return {host: result["msg"] for host, result in results if result.get("failed") and "cmd" not in result}
 
 
 def test_a_kubelet_that_does_not_run_says_why(tmp_path: Path) -> None:
-    assert message(tmp_path).splitlines() == [
+    assert messages(tmp_path)["cp-1"].splitlines() == [
         "kubeadm init failed on cp-1:",
         "error: the API server did not come up",
         "The kubelet's last errors:",
@@ -66,4 +70,17 @@ def test_a_pod_that_does_not_run_says_why(tmp_path: Path) -> None:
     log = tmp_path / "pods/kube-system_kube-apiserver-cp-1_1/kube-apiserver/0.log"
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {number}\n" for number in range(20)))
-    assert message(tmp_path).splitlines()[-9:] == [f"==> {log} <==", *(f"line {number}" for number in range(12, 20))]
+    assert messages(tmp_path)["cp-1"].splitlines()[-9:] == [
+        f"==> {log} <==",
+        *(f"line {number}" for number in range(12, 20)),
+    ]
+
+
+def test_where_there_is_no_cluster_to_join_only_that_is_told(tmp_path: Path) -> None:
+    assert list(messages(tmp_path)) == ["cp-1"]
+
+
+def test_nodes_that_joined_do_not_tell_of_another_ones_failure(tmp_path: Path) -> None:
+    found = messages(tmp_path, fails="join")
+    assert list(found) == ["worker-1"]
+    assert found["worker-1"].startswith("kubeadm join failed on worker-1:\nerror: the API server did not come up\n")
