@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import os
 import subprocess
@@ -51,6 +51,6 @@ def test_a_join_token_lives_as_long_as_it_should_and_clocks_agree(zone: str) -> 
     )
     assert vars_file["ansible_facts"]
     expiration = rendered["msg"]["stringData"]["expiration"]
-    expires = datetime.datetime.fromisoformat(expiration).timestamp()
+    expires = dt.datetime.fromisoformat(expiration).timestamp()
     assert 0 <= expires - before - MINUTES * 60 + 1 <= 60
     assert 0 <= float(str(checked["msg"])) - before <= 60
