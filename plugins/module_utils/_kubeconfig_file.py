@@ -59,8 +59,22 @@ class KubeconfigFile:
                 held.callback(lock.unlink)
             yield
 
-    def write(self, text: str) -> None:
-        """Replace the content in one step; owner and mode stay, a new file is the user's alone (0600)."""
+    def mode(self) -> int | None:
+        """Return the permission bits; None when there is no file."""
+        try:
+            return stat.S_IMODE(self.target.stat().st_mode)
+        except FileNotFoundError:
+            return None
+
+    def restrict(self) -> None:
+        """Take their rights from group and others."""
+        self.target.chmod(private_mode(self.target.stat().st_mode))
+
+    def write(self, text: str, *, private: bool = False) -> None:
+        """Replace the content in one step; owner and mode stay, a new file is the user's alone (0600).
+
+        With ``private`` group and others lose their rights.
+        """
         try:
             before = self.target.stat()
         except FileNotFoundError:
@@ -73,6 +87,8 @@ class KubeconfigFile:
                 file.flush()
                 if before is not None:
                     _same_owner(file.fileno(), before, self.path)
+                    mode = stat.S_IMODE(before.st_mode)
+                    os.fchmod(file.fileno(), private_mode(mode) if private else mode)
                 os.fsync(file.fileno())
             temporary.replace(self.target)
         except BaseException:
@@ -90,6 +106,11 @@ class KubeconfigFile:
         except OSError as exc:
             if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
                 raise
+
+
+def private_mode(mode: int) -> int:
+    """Return the permission bits without those of group and others."""
+    return mode & stat.S_IRWXU
 
 
 def _take(lock: Path, deadline: float, timeout: float) -> None:
@@ -124,4 +145,3 @@ def _same_owner(descriptor: int, before: os.stat_result, path: Path) -> None:
                 f"{path}: belongs to uid {before.st_uid}, gid {before.st_gid}, which can't be kept as uid "
                 f"{now.st_uid}; nothing was changed. Run as its owner"
             ) from None
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

@@ -14,7 +14,9 @@ description:
   - Everybody else's entries, their order, unknown fields and the spelling of every value stay as they are.
     Comments do not, as with every write of C(kubectl); O(backup) keeps the file as it was.
   - The file is locked in the way C(kubectl) locks it (C(<path>.lock)) and replaced in one step.
-    Symbolic links are followed. Owner and mode stay; a new file has mode C(0600).
+    Symbolic links are followed. The owner stays.
+  - With O(state=present) the file holds credentials, so group and others lose their rights to it and to a backup;
+    a new file has mode C(0600). With O(state=absent) the mode stays.
   - Entries are marked with O(managed_by) in an extension named C(cicd.sandbox). An entry of the same name without that
     mark is somebody else's, and is neither overwritten nor removed.
 options:
@@ -113,7 +115,7 @@ options:
     default: false
   backup:
     description:
-      - Keep a copy of the file as it was, with a time stamp in its name, when it is changed.
+      - Keep a copy of the file as it was, with a time stamp in its name, when its content is changed.
     type: bool
     default: false
   lock_timeout:
@@ -128,7 +130,9 @@ attributes:
     description: Can run in check mode and return the changed status without changing anything.
     support: full
   diff_mode:
-    description: Returns the file before and after, with C(<hidden>) for keys, tokens, passwords and certificates.
+    description:
+      - Returns the file before and after, with C(<hidden>) for keys, tokens, passwords and certificates.
+        Where its mode changes, it stands in the first line.
     support: full
 """
 
@@ -189,7 +193,7 @@ current_context:
   sample: dev-admin@dev
 backup_file:
   description: Path of the copy.
-  returned: when O(backup) is true and the file was changed
+  returned: when O(backup) is true and the file's content was changed
   type: str
   sample: /home/me/.kube/config.3157.2026-10-02@15:59:11~
 """
@@ -210,7 +214,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import (
     override,
     select,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig_file import KubeconfigFile
+from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig_file import KubeconfigFile, private_mode
 from ansible_collections.cicd.sandbox.plugins.module_utils._yaml_nodes import YAML_IMPORT_ERROR
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -301,14 +305,23 @@ def selected_in(params: dict[str, Any]) -> Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the file is and what it is to become; ``after`` None removes it."""
+    """What the file is and what it is to become; ``after`` None removes it.
+
+    ``mode``: the permission bits that it has, where group and others are to lose theirs.
+    """
 
     before: Kubeconfig
     after: Kubeconfig | None
     current_context: str
     entries: dict[str, str]
-    changed: bool
+    rewritten: bool
     made: str = ""  # what this module made or is to make of the path: file, directory (and file) or nothing
+    mode: int | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether anything is to be done."""
+        return self.rewritten or self.mode is not None
 
 
 def plan_for(params: dict[str, Any], file: KubeconfigFile, missing: str) -> Plan:
@@ -317,7 +330,10 @@ def plan_for(params: dict[str, Any], file: KubeconfigFile, missing: str) -> Plan
     before, after = Kubeconfig.parse(text or "", str(file.path)), Kubeconfig.parse(text or "", str(file.path))
     if params["state"] == "absent":
         return plan_to_remove(params, before, after)
-    return plan_to_merge(params, before, after, missing if text is None else "")
+    plan = plan_to_merge(params, before, after, missing if text is None else "")
+    mode = file.mode()
+    exposed = mode is not None and mode != private_mode(mode)
+    return dataclasses.replace(plan, mode=mode) if exposed else plan
 
 
 def plan_to_merge(params: dict[str, Any], before: Kubeconfig, after: Kubeconfig, missing: str) -> Plan:
@@ -325,8 +341,7 @@ def plan_to_merge(params: dict[str, Any], before: Kubeconfig, after: Kubeconfig,
     entries = after.merge(wanted_in(params), params["managed_by"], params["set_current"], force=params["force"])
     if missing:
         after.mark_created(missing)
-    changed = after.text() != before.text()
-    return Plan(before, after, after.current_context, entries, changed, missing)
+    return Plan(before, after, after.current_context, entries, after.text() != before.text(), missing)
 
 
 def plan_to_remove(params: dict[str, Any], before: Kubeconfig, after: Kubeconfig) -> Plan:
@@ -353,22 +368,28 @@ def carry_out(module: AnsibleModule, file: KubeconfigFile, missing: str) -> dict
     report = {}
     with file.locked(module.params["lock_timeout"]):
         plan = plan_for(module.params, file, missing)
-        if plan.changed:
+        if plan.rewritten:
             if module.params["backup"] and not file.missing():
                 report["backup_file"] = module.backup_local(str(file.target))
+                if plan.mode is not None:
+                    KubeconfigFile(report["backup_file"]).restrict()
             if plan.after is None:
                 file.delete()
             else:
-                file.write(plan.after.text())
+                file.write(plan.after.text(), private=plan.mode is not None)
+        elif plan.mode is not None:
+            file.restrict()
     if plan.after is None and plan.made == "directory":
         file.delete_directory()
     return report
 
 
 def diff_of(plan: Plan, path: str) -> dict[str, str]:
-    """Return the file before and after, without secrets."""
+    """Return the file before and after, without secrets; its mode where that changes."""
     before = "" if plan.after is not None and plan.made else plan.before.redacted()
     after = "" if plan.after is None else plan.after.redacted(plan.before)
+    if plan.mode is not None:
+        before, after = f"# mode: {plan.mode:04o}\n{before}", f"# mode: {private_mode(plan.mode):04o}\n{after}"
     return {"before": before, "after": after, "before_header": path, "after_header": path}
 
 

@@ -126,7 +126,6 @@ class TestNewFile:
         module(ABSENT)
         frame = {"apiVersion": "v1", "kind": "Config", "current-context": ""}
         assert module.read() == frame | {"clusters": [], "users": [], "contexts": []}
-        assert stat.S_IMODE(module.path.stat().st_mode) == 0o640
 
 
 class TestSomebodysFile:
@@ -157,6 +156,44 @@ class TestSomebodysFile:
     @pytest.mark.parametrize(("set_current", "expected"), [("if_unset", "dev-admin@dev"), ("never", "")])
     def test_set_current_where_none_is(self, module: Module, set_current: str, expected: str) -> None:
         assert module(DEV, set_current=set_current)["current_context"] == expected
+
+    def test_is_its_users_alone_once_it_holds_ours(self, theirs: Module) -> None:
+        theirs.path.chmod(0o644)
+        result = theirs(DEV, check=True)
+        assert result["diff"]["before"].startswith("# mode: 0644\n")
+        assert result["diff"]["after"].startswith("# mode: 0600\n")
+        assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o644
+        result = theirs(DEV, backup=True)
+        assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o600
+        # It may hold a key of an earlier run.
+        assert stat.S_IMODE(Path(result["backup_file"]).stat().st_mode) == 0o600
+        assert not theirs(DEV)["changed"]
+
+    def test_that_others_may_read_is_mended_though_nothing_else_changes(self, theirs: Module) -> None:
+        theirs(DEV)
+        content = f"# Somebody's words.\n{theirs.path.read_text(encoding='utf-8')}"
+        theirs.path.write_text(content, encoding="utf-8")
+        theirs.path.chmod(0o644)
+        checked = theirs(DEV, check=True)
+        assert checked["changed"]
+        assert checked["diff"]["before"] == checked["diff"]["after"].replace("mode: 0600", "mode: 0644")
+        assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o644
+        assert theirs(DEV)["changed"]
+        assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o600
+        assert theirs.path.read_text(encoding="utf-8") == content
+        assert not theirs(DEV)["changed"]
+
+    def test_keeps_a_mode_that_is_narrower(self, theirs: Module) -> None:
+        theirs.path.chmod(0o400)
+        theirs(DEV)
+        assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o400
+        assert not theirs(DEV)["changed"]
+
+    def test_keeps_its_mode_when_ours_goes(self, theirs: Module) -> None:
+        theirs(DEV)
+        theirs.path.chmod(0o640)
+        theirs(ABSENT)
+        assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o640
 
     def test_link_is_followed(self, theirs: Module) -> None:
         target = theirs.path.with_name("real")

@@ -72,6 +72,17 @@ def test_owner_and_mode_stay(file: KubeconfigFile) -> None:
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (1234, 2345, 0o640)
 
 
+def test_others_lose_their_rights_where_it_is_to_be_private(file: KubeconfigFile) -> None:
+    assert file.mode() is None
+    file.path.touch()
+    file.path.chmod(0o644)
+    file.write("new", private=True)
+    assert file.mode() == 0o600
+    file.path.chmod(0o755)
+    file.restrict()
+    assert file.mode() == 0o700
+
+
 def test_owner_that_cannot_stay_is_named(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file.path.write_text("old", encoding="utf-8")
 
