@@ -17,8 +17,7 @@ PROVIDERS = {"secretbox", "aesgcm", "aescbc"}
 
 
 def render(provider: str, *resources: str) -> list[dict[str, Any]]:
-    unescaped = jinja2.select_autoescape(default_for_string=False)
-    templates = jinja2.Environment(trim_blocks=True, autoescape=unescaped)
+    templates = jinja2.Environment(trim_blocks=True, autoescape=jinja2.select_autoescape(default_for_string=False))
     templates.filters["to_json"] = json.dumps
     text = templates.from_string(TEMPLATE.read_text()).render(
         cluster_encryption_provider=provider,
