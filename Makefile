@@ -105,8 +105,9 @@ lint-apps:
 unit-collection:
 	pytest tests/unit --numprocesses=auto $(ARGS)
 
+# ARGS are for the collection's own tests: the applications have others, with other names.
 unit-apps:
-	for app in apps/*; do $(MAKE) -C $$app test; done
+	for app in apps/*; do $(MAKE) -C $$app test ARGS=; done
 
 molecule-%:
 	molecule test --no-command-borders -s $*

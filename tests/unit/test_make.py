@@ -177,3 +177,19 @@ def test_what_python_compiles_is_kept_whatever_the_environment_says() -> None:
         check=True,
     )
     assert shown.stdout == "unset\n"
+
+
+@pytest.mark.parametrize("given", ["environment", "command line"])
+def test_arguments_for_the_collections_tests_do_not_reach_the_applications(given: str) -> None:
+    arguments = "-k kubeconfig"
+    shown = subprocess.run(
+        ["make", "--dry-run", *([f"ARGS={arguments}"] if given == "command line" else []), "unit-apps"],
+        cwd=REPOSITORY,
+        env={**os.environ, "ARGS": arguments},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "-m pytest" in shown.stdout
+    assert "npm test" in shown.stdout
+    assert arguments not in shown.stdout
