@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes components in the background, a few at a time, in the order in which the site needs them.
 
-A runner is a detached process. It holds ``queue/lock/runner-<owner>-<pid>`` as long as it lives; a status that names
-a runner which no longer holds its lock is a remnant. Several runners (of two sandboxes, or of a run that was
-interrupted) share the machine-wide slots and wait for each other's entries.
+A runner is a detached process. It holds ``queue/lock/runner-<owner>-<pid>`` as long as it lives, with the labels of
+the entries that it makes in it; a status that names a runner which no longer holds its lock is a remnant. Several
+runners (of two sandboxes, or of a run that was interrupted) share the machine-wide slots and wait for each other's
+entries.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue
 
 CACHED, BUILDING, QUEUED, FAILED, MISSING = "cached", "building", "queued", "failed", "missing"
+INTERVAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,29 @@ def runner_lock(cache: Path, owner: str, pid: int) -> Path:
 def runners(cache: Path, owner: str = "*") -> list[tuple[Path, int]]:
     """Lock and process id of the living runners of an owner; locks of dead ones are removed if we may."""
     living = []
-    for lock in sorted((cache / "queue" / "lock").glob(f"runner-{owner}-*")):
+    for lock in sorted((cache / "queue" / "lock").glob("runner-*")):
+        # An owner's name may begin with another's: "dev" and "dev-2".
+        of, _, pid = lock.name.removeprefix("runner-").rpartition("-")
+        if owner not in ("*", of):
+            continue
         if is_held(lock):
-            living.append((lock, int(lock.name.rpartition("-")[2])))
+            living.append((lock, int(pid)))
         else:
             with contextlib.suppress(OSError):
                 lock.unlink()
     return living
 
 
-def _entry_state(component: str, version: str, entry: Entry, living: set[int]) -> State:
+def promised(cache: Path, owner: str = "*") -> set[str]:
+    """The labels of the entries that an owner's living runners make, or will."""
+    labels: set[str] = set()
+    for lock, _ in runners(cache, owner):
+        with contextlib.suppress(OSError):
+            labels.update(lock.read_text().split())
+    return labels
+
+
+def _entry_state(component: str, version: str, entry: Entry, living: set[int], promises: set[str]) -> State:
     if entry.usable():
         return State(component, version, CACHED)
     status = Status.read(entry)
@@ -84,27 +99,52 @@ def _entry_state(component: str, version: str, entry: Entry, living: set[int]) -
         return shown
     if status.state in (QUEUED, BUILDING) and (status.pid in living or is_held(entry.lock)):
         return shown
-    return State(component, version, MISSING)
+    # Whoever made it is gone, and somebody else who waited for it goes on.
+    return State(component, version, QUEUED if entry.label in promises else MISSING)
 
 
 def survey(catalogue: Catalogue, names: Iterable[str]) -> list[State]:
     """How far each component is. A component is what its least finished entry is."""
     living = {pid for _, pid in runners(catalogue.cache)}
+    promises = promised(catalogue.cache)
     states = []
     for plan in catalogue.plans(names):
-        found = [_entry_state(plan.name, plan.version, entry, living) for entry in plan.entries]
+        found = [_entry_state(plan.name, plan.version, entry, living, promises) for entry in plan.entries]
         order = (FAILED, MISSING, BUILDING, QUEUED)
         worst = next((state for kind in order for state in found if state.state == kind), None)
         states.append(worst or State(plan.name, plan.version, CACHED))
     return states
 
 
+def unattended(catalogue: Catalogue, states: Iterable[State], owner: str) -> list[str]:
+    """The components that a new runner of an owner has to make.
+
+    Among them is what only others' runners make: these may be stopped at any moment.
+    """
+    own = promised(catalogue.cache, owner)
+    names = []
+    for state in states:
+        if state.state in (MISSING, FAILED):
+            names.append(state.component)
+        elif state.state in (QUEUED, BUILDING):
+            lacking = [entry for entry in catalogue.plan(state.component).entries if not entry.usable()]
+            if any(entry.label not in own for entry in lacking):
+                names.append(state.component)
+    return names
+
+
 def run(catalogue: Catalogue, names: Sequence[str], slots: int, niceness: int = 10) -> None:
     """Make components, at most `slots` at once; a failure is written down and stops no other component."""
 
     def make(name: str) -> None:
-        with one_slot(catalogue.cache, slots):
-            catalogue.make(catalogue.plan(name), niceness)
+        plan = catalogue.plan(name)
+        while True:
+            with one_slot(catalogue.cache, slots, INTERVAL):
+                # A slot is for those who work, not for those who wait for another runner's work.
+                if not any(is_held(entry.lock) for entry in plan.entries):
+                    catalogue.make(plan, niceness)
+                    return
+            time.sleep(INTERVAL)
 
     ordered = [plan.name for plan in catalogue.plans(names)]
     with ThreadPoolExecutor(max_workers=slots) as pool:
@@ -173,6 +213,7 @@ def _serve(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, n
     lock = runner_lock(catalogue.cache, owner, pid)
     with held(lock):
         try:
+            lock.write_text("\n".join(entry.label for plan in catalogue.plans(names) for entry in plan.entries))
             mark_queued(catalogue, names)
         except (ArtifactError, OSError) as error:
             os.write(writer, str(error).encode())

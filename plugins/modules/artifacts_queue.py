@@ -13,6 +13,7 @@ description:
   - Starts a detached process that builds or downloads what the cache lacks, a few components at a time, in the order
     in which the site needs them, and returns at once. M(cicd.sandbox.artifacts_await) waits for components.
   - The process outlives the play. If it is killed, the next run continues where it was.
+  - What another owner's process makes is waited for by a process of this owner, which goes on when that one is stopped.
 extends_documentation_fragment:
   - cicd.sandbox.artifact_catalogue
 options:
@@ -78,12 +79,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import CATALOGUE_SPEC, open_catalogue
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_queue import (
-    FAILED,
-    MISSING,
     runners,
     start,
     stop,
     survey,
+    unattended,
 )
 
 
@@ -111,7 +111,7 @@ def main() -> None:
             module.exit_json(changed=bool(stopped), stopped=stopped)
         names = params["names"] if params["names"] is not None else catalogue.names
         found = survey(catalogue, names)
-        todo = [state.component for state in found if state.state in (MISSING, FAILED)]
+        todo = unattended(catalogue, found, params["owner"])
         pid = 0
         if todo and not module.check_mode:
             pid = start(catalogue, todo, params["owner"], params["slots"], params["niceness"])

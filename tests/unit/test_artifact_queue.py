@@ -143,6 +143,55 @@ def test_a_runner_is_stopped_with_what_it_started(catalogue: Catalogue, tmp_path
     assert stop(catalogue.cache, "dev") == []
 
 
+def test_an_owner_whose_name_begins_with_anothers_is_somebody_else(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "home/slow").write_text("60")
+    pid = start(catalogue, NAMES, "dev-2", slots=1, niceness=0)
+    assert runners(catalogue.cache, "dev") == []
+    assert stop(catalogue.cache, "dev") == []
+    assert [number for _, number in runners(catalogue.cache, "dev-2")] == [pid]
+
+
+def test_what_another_owner_makes_is_made_also_when_that_one_is_stopped(
+    catalogue: Catalogue, values: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def call() -> dict[str, Any]:
+        with patch_module_args({"catalogue": values, "owner": "dev", "niceness": 0}), pytest.raises(SystemExit):
+            artifacts_queue.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    (tmp_path / "home/slow").write_text("60")
+    start(catalogue, NAMES, "dev-2", slots=1, niceness=0)
+    wait_for(lambda: states(catalogue)["third"] == BUILDING)
+    own = call()
+    assert own["started"] == ["third", "second", "first"]
+    assert call()["started"] == []
+    assert len(runners(catalogue.cache, "dev")) == 1
+
+    (tmp_path / "home/slow").unlink()
+    stop(catalogue.cache, "dev-2")
+    seen: set[str] = set()
+
+    def finished() -> bool:
+        found = set(states(catalogue).values())
+        seen.update(found)
+        return found == {CACHED}
+
+    wait_for(finished)
+    # Whoever waits sees at no moment that nobody makes it.
+    assert MISSING not in seen
+    assert FAILED not in seen
+
+
+def test_who_waits_for_another_runner_takes_no_slot(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "home/slow").write_text("60")
+    start(catalogue, ["third"], "dev", slots=2, niceness=0)
+    wait_for(lambda: states(catalogue, ["third"])["third"] == BUILDING)
+    start(catalogue, ["third", "second"], "dev-2", slots=2, niceness=0)
+    start(catalogue, ["third", "second"], "dev-3", slots=2, niceness=0)
+    wait_for(lambda: states(catalogue, ["second"])["second"] == BUILDING)
+
+
 def test_what_is_being_made_is_not_swept(catalogue: Catalogue, tmp_path: Path) -> None:
     entry = catalogue.plan("first").entry
     assert entry is not None
