@@ -44,6 +44,7 @@ open: venv ## Open the sandbox's pages, or say their addresses
 ##@ Tests
 .PHONY: test lint unit molecule e2e
 test: venv ## Everything that must hold: lint, unit, molecule
+	@scripts/playbook.sh </dev/null
 	@scripts/stages.sh artifacts+environments lint+unit molecule
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
@@ -53,6 +54,7 @@ unit: tools ## Tests that need no machine
 	@scripts/stages.sh --keep-going unit-collection unit-apps
 
 molecule: venv ## Roles on real machines, ending with the whole site
+	@scripts/playbook.sh </dev/null
 	@scripts/stages.sh $(SCENARIOS:%=molecule-%)
 
 e2e: tools ## Browser and API tests against the standing sandbox

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs ansible-playbook as somebody who may become root on this machine, or says what is missing.
-# Usage: playbook.sh PLAYBOOK [ansible-playbook's arguments]
+# Usage: playbook.sh [PLAYBOOK [ansible-playbook's arguments]]
+# Without a playbook it only says what is missing: tests run side by side, and for hours, where nobody can be asked.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,10 +15,11 @@ if [ "$(id -u)" -ne 0 ] && [ -z "${ANSIBLE_BECOME_PASSWORD_FILE:-}" ]; then
   elif [ -t 0 ]; then
     become=(--ask-become-pass)
   else
-    echo "The sandbox's machines need root, and sudo asks $(id -un) for a password, but there is no terminal to ask on." \
-      "Run in a terminal, allow sudo without a password, or name a file in ANSIBLE_BECOME_PASSWORD_FILE." >&2
+    echo "The sandbox's machines need root, and sudo asks $(id -un) for a password, but nobody can be asked for it here." \
+      "Name a file that holds it in ANSIBLE_BECOME_PASSWORD_FILE, allow sudo without a password, or, for all but tests," \
+      "run in a terminal." >&2
     exit 1
   fi
 fi
 
-exec ansible-playbook "$@" "${become[@]}"
+[ $# -eq 0 ] || exec ansible-playbook "$@" "${become[@]}"

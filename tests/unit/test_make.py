@@ -193,3 +193,19 @@ def test_arguments_for_the_collections_tests_do_not_reach_the_applications(given
     assert "-m pytest" in shown.stdout
     assert "npm test" in shown.stdout
     assert arguments not in shown.stdout
+
+
+def test_a_password_that_nobody_can_be_asked_for_is_said_before_the_tests(programs: Programs) -> None:
+    path = programs(id=USER, sudo="exit 1", ansible_playbook=PLAYBOOK)
+    refused = script("playbook.sh", path=path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "ANSIBLE_BECOME_PASSWORD_FILE" in refused.stderr
+    allowed = script("playbook.sh", path=path, ANSIBLE_BECOME_PASSWORD_FILE="/secret")
+    assert (allowed.returncode, allowed.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("target", ["test", "molecule"])
+def test_it_is_the_first_that_tests_look_at(target: str) -> None:
+    line = ["make", "--dry-run", "--old-file=venv", target]
+    shown = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert 0 <= shown.find("scripts/playbook.sh </dev/null") < shown.find("scripts/stages.sh"), shown
