@@ -33,9 +33,11 @@ requirements:
 """
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.cicd.sandbox.plugins.module_utils._run_guard import (
@@ -44,6 +46,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._run_guard import (
     hold,
     unknown_tags,
 )
+
+COLLECTION = "cicd.sandbox."
+# The role that has the sandbox's name where the inventory has none.
+DEFAULTS = Path(__file__).parents[2] / "roles/sandbox/defaults/main.yml"
 
 
 class CallbackModule(CallbackBase):
@@ -75,13 +81,12 @@ class CallbackModule(CallbackBase):
         """Take the lock of the sandbox, or refuse."""
         if self.lock is not None or not self.guarded or context.CLIARGS.get("check"):
             return
-        manager = play.get_variable_manager()
-        sandbox = manager.get_vars(play=play, host=manager._inventory.get_host("localhost")).get("sandbox_name")
+        sandbox = _sandbox_of(play)
         if sandbox is None:
             return
-        lock = hold(str(sandbox))
+        lock = hold(sandbox)
         if isinstance(lock, Holder):
-            self._refuse(lock.text(str(sandbox)))
+            self._refuse(lock.text(sandbox))
         self.lock = lock
 
     def _refuse(self, reason: str) -> NoReturn:
@@ -90,8 +95,21 @@ class CallbackModule(CallbackBase):
         raise SystemExit(1)
 
 
+def _sandbox_of(play: Any) -> str | None:
+    """Return the name of the sandbox that a play works on; None where it does not work on one."""
+    manager = play.get_variable_manager()
+    name = manager.get_vars(play=play, host=manager._inventory.get_host("localhost")).get("sandbox_name")
+    if name is None and any(str(getattr(task, "_role_name", "")).startswith(COLLECTION) for task in _tasks([play])):
+        # Where only tasks include roles, these roles' defaults are not known when the play starts.
+        name = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["sandbox_name"]
+    return None if name is None else str(name)
+
+
 def _tags_of_tasks(plays: list[Any]) -> set[str]:
-    found: set[str] = set()
+    return {str(tag) for task in _tasks(plays) for tag in task.tags}
+
+
+def _tasks(plays: list[Any]) -> Iterator[Any]:
     for play in plays:
         blocks = list(play.compile())
         while blocks:
@@ -100,5 +118,4 @@ def _tags_of_tasks(plays: list[Any]) -> set[str]:
                 if hasattr(item, "block"):
                     blocks.append(item)
                 else:
-                    found.update(map(str, item.tags))
-    return found
+                    yield item

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils import _run_guard
 from ansible_collections.cicd.sandbox.plugins.module_utils._run_guard import Holder, hold, unknown_tags
+from checkout import REPOSITORY
 
 PLAYBOOK = """
 - hosts: localhost
@@ -24,6 +27,14 @@ PLAYBOOK = """
   tasks:
     - ansible.builtin.debug: {msg: it ran}
       tags: [detail]
+"""
+# As of teardown and the snapshots: nothing but an included role knows of the sandbox.
+INCLUDES = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - block:
+        - ansible.builtin.include_role: {name: "%s", tasks_from: main}
 """
 HOLD_AND_WAIT = """
 import importlib.util, signal, sys
@@ -93,10 +104,14 @@ def test_tags_of_ansible_itself_are_known() -> None:
     assert unknown_tags(["all", "tagged", "etcd", "ectd"], ["etcd"]) == ["ectd"]
 
 
-def play(folder: Path, sandbox: str, *arguments: str, name: str = "site.yml") -> subprocess.CompletedProcess[str]:
-    (folder / name).write_text(PLAYBOOK, encoding="utf-8")
+def play(
+    folder: Path, sandbox: str | None, *arguments: str, name: str = "site.yml", playbook: str = PLAYBOOK
+) -> subprocess.CompletedProcess[str]:
+    (folder / name).write_text(playbook, encoding="utf-8")
     inventory = folder / "hosts.yml"
-    hosts = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}, "vars": {"sandbox_name": sandbox}}}
+    hosts: dict[str, Any] = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
+    if sandbox is not None:
+        hosts["all"]["vars"] = {"sandbox_name": sandbox}
     inventory.write_text(json.dumps(hosts), encoding="utf-8")
     command = ["ansible-playbook", str(folder / name), "-i", str(inventory), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -115,6 +130,31 @@ def test_second_run_is_refused_before_its_first_task(tmp_path: Path, sandbox: st
         assert "it ran" in play(tmp_path, sandbox, "--check").stdout
         assert "it ran" in play(tmp_path, sandbox, name="status.yml").stdout
     assert "it ran" in play(tmp_path, sandbox).stdout
+
+
+def test_a_sandbox_that_no_inventory_names_has_a_lock_too(
+    tmp_path: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is the default of role sandbox then, which a play that only includes roles does not know."""
+    collection = tmp_path / "collections/ansible_collections/cicd/sandbox"
+    shutil.copytree(REPOSITORY / "roles/sandbox", collection / "roles/sandbox")
+    for name in ("galaxy.yml", "meta", "plugins"):
+        (collection / name).symlink_to(REPOSITORY / name)
+    defaults = collection / "roles/sandbox/defaults/main.yml"
+    defaults.write_text(f"sandbox_name: {sandbox}\n", encoding="utf-8")
+    foreign = tmp_path / "roles/foreign/tasks/main.yml"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("- ansible.builtin.debug: {msg: it ran}\n", encoding="utf-8")
+    monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", str(tmp_path / "collections"))
+
+    lock = hold(sandbox)
+    assert not isinstance(lock, Holder)
+    with lock:
+        refused = play(tmp_path, None, playbook=INCLUDES % "cicd.sandbox.sandbox")
+        assert refused.returncode == 1
+        assert f"Another run works on the sandbox {sandbox}" in refused.stderr
+        assert "it ran" in play(tmp_path, None, playbook=INCLUDES % "foreign").stdout
+    assert "Another run" not in play(tmp_path, None, playbook=INCLUDES % "cicd.sandbox.sandbox").stderr
 
 
 def test_unknown_tag_is_refused(tmp_path: Path, sandbox: str) -> None:
