@@ -117,7 +117,7 @@ class Network:
 
     @property
     def table(self) -> str:
-        return "cicd_sandbox_" + self.sandbox.replace("-", "_")
+        return table_of(self.sandbox)
 
     @property
     def gateway(self) -> ipaddress.IPv4Address:
@@ -204,6 +204,11 @@ def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> li
             f"{one} overlaps this machine's route to {other} on {device}" for one in mine if one.overlaps(other)
         ]
     return sorted(conflicts)
+
+
+def table_of(sandbox: str) -> str:
+    """Return the name of a sandbox's nftables table."""
+    return "cicd_sandbox_" + sandbox.replace("-", "_")
 
 
 def _links(*arguments: str) -> list[dict[str, Any]]:
@@ -312,8 +317,16 @@ def network_absent(network: Network, library: Path, *, dry_run: bool) -> list[st
             if not dry_run:
                 FORWARDING.write_text(before)
         if not dry_run:
+            _hand_on(saved, others)
             saved.unlink()
     return actions
+
+
+def _hand_on(saved: Path, others: Sequence[str]) -> None:
+    """Leave a saved setting to another sandbox: the last one that goes sets it back."""
+    libraries = [path for path in sorted(saved.parent.parent.iterdir()) if table_of(path.name) in others]
+    if libraries and not (libraries[0] / saved.name).exists():
+        write(libraries[0] / saved.name, saved.read_text())
 
 
 # --- machines --------------------------------------------------------------------------------------------------------

@@ -102,6 +102,41 @@ class TestNetwork:
         assert route_conflicts(network, [{"dst": "198.18.0.0/24", "dev": "sb-two"}]) != []
 
 
+class TestForwarding:
+    """The switch is the whole host's: the first sandbox that needs it turns it on, the last that goes turns it back."""
+
+    @pytest.fixture
+    def remaining(self, tmp_path: Path, monkeypatch: Any) -> list[str]:
+        """Give the tables of the sandboxes that stand; `one` turned forwarding on, `t-two` came later."""
+        remaining = ["cicd_sandbox_t_two"]
+        monkeypatch.setattr(_nspawn, "FORWARDING", tmp_path / "switch")
+        monkeypatch.setattr(_nspawn, "_links", lambda *_: [])
+        monkeypatch.setattr(_nspawn, "tables", lambda: remaining)
+        (tmp_path / "switch").write_text("1")
+        (tmp_path / "library/t-two").mkdir(parents=True)
+        _nspawn.write(tmp_path / "library/one/ip_forward", "0")
+        return remaining
+
+    def test_the_last_sandbox_sets_it_back(self, tmp_path: Path, remaining: list[str]) -> None:
+        library = tmp_path / "library"
+        one, two = network_from("one", "198.18.0.0/24"), network_from("t-two", "198.18.1.0/24")
+        _nspawn.network_absent(one, library / "one", dry_run=True)
+        assert not (library / "t-two/ip_forward").exists()
+        assert _nspawn.network_absent(one, library / "one", dry_run=False) == []
+        assert (tmp_path / "switch").read_text() == "1"
+        assert not (library / "one/ip_forward").exists()
+        remaining.clear()
+        actions = _nspawn.network_absent(two, library / "t-two", dry_run=False)
+        assert actions == ["set net.ipv4.ip_forward back to 0"]
+        assert (tmp_path / "switch").read_text() == "0"
+
+    def test_what_the_other_one_remembers_stays(self, tmp_path: Path, remaining: list[str]) -> None:
+        library = tmp_path / "library"
+        _nspawn.write(library / "t-two/ip_forward", "1")
+        _nspawn.network_absent(network_from("one", "198.18.0.0/24"), library / "one", dry_run=False)
+        assert (library / "t-two/ip_forward").read_text() == "1"
+
+
 class TestSite:
     @pytest.mark.parametrize(
         ("machine", "named"),
