@@ -7,12 +7,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: role_times
 type: aggregate
-short_description: Time each role and keep the times of the last run that changed something
+short_description: Time each role and keep the times of the runs in which they changed something
 version_added: "0.1.0"
 description:
   - Prints how many seconds each role took when the run ends.
-  - Keeps them in C(reports/role-times.json) of the sandbox's state directory, for the landing page. A run without
-    changes leaves the file as it is, so that it tells how long it took to make what stands.
+  - Keeps them in C(reports/role-times.json) of the sandbox's state directory, for the landing page. The time of a role
+    that changed nothing stays as it is, so that the file tells how long it took to make what stands.
 options:
   state_home:
     description: Directory with one state directory for each sandbox.
@@ -51,7 +51,7 @@ class CallbackModule(CallbackBase):
         self.seconds: dict[str, float] = {}
         self.role: str | None = None
         self.since = self.begin = time.monotonic()
-        self.changed = False
+        self.changed: set[str] = set()
         self.play: Any = None
         self.file: Path | None = None
 
@@ -67,7 +67,7 @@ class CallbackModule(CallbackBase):
         self.role = role.get_name() if role else None
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Keep the times so far where something changed: the last play, the summary, shows what is kept then."""
+        """Keep the times so far: the last play, the summary, shows what is kept then."""
         self._close()
         self.role = None
         self.play = play
@@ -82,8 +82,9 @@ class CallbackModule(CallbackBase):
         self._task(task)
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Note whether anything changed, and learn which sandbox this is."""
-        self.changed = self.changed or bool(result.result.get("changed"))
+        """Note which role changed something, and learn which sandbox this is."""
+        if self.role is not None and result.result.get("changed"):
+            self.changed.add(self.role)
         if self.file is None and self.play is not None:
             values = self.play.get_variable_manager().get_vars(host=result.host, play=self.play)
             name = values.get("sandbox_name")
@@ -103,7 +104,7 @@ class CallbackModule(CallbackBase):
         self._display.display(f"{'total':<{width}} {time.monotonic() - self.begin:8.1f}")
 
     def _keep(self) -> None:
-        """Merge this run's times into the file, if it changed anything and the state directory is there."""
+        """Merge the times of roles that changed something into the file, if the state directory is there."""
         if self.file is None or not self.changed or context.CLIARGS.get("check"):
             return
         if not self.file.parent.parent.is_dir():
@@ -114,7 +115,7 @@ class CallbackModule(CallbackBase):
                 kept: dict[str, float] = json.loads(self.file.read_text())
             except (OSError, ValueError):
                 kept = {}
-            kept.update({name: round(seconds, 1) for name, seconds in self.seconds.items()})
+            kept.update({name: round(seconds, 1) for name, seconds in self.seconds.items() if name in self.changed})
             partial = self.file.with_suffix(".partial")
             partial.write_text(json.dumps(kept, indent=2) + "\n")
             partial.replace(self.file)
