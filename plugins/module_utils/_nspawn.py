@@ -496,6 +496,8 @@ class MachineDirectory:
         self.pid_file = self.path / "pid"
         self.unit = f"cicd-sandbox-{site.network.sandbox}-{machine.name}.service"
         self.cgroup = f"cicd-sandbox/{site.network.sandbox}/{machine.name}"
+        # systemd-nspawn shortens a name of more than 15 characters by a hash and keeps it as an alternative name.
+        self.link = f"vb-{site.network.sandbox}-{machine.name}"
 
     # what is there
 
@@ -642,7 +644,7 @@ class MachineDirectory:
     def start(self) -> None:
         """Mount the machine's root, write its files and start it; does not wait for it."""
         # The kernel takes a dead machine's link away some time after its last process.
-        self._link("delete")
+        self._set_link("delete")
         for name in ("upper", "work", "root"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
@@ -674,15 +676,12 @@ class MachineDirectory:
 
     def link_up(self) -> bool:
         """Bring the host's end of the machine's veth pair up; False while it does not exist."""
-        return self._link("set", "up")
+        return self._set_link("set", "up")
 
-    def _link(self, verb: str, *arguments: str) -> bool:
-        # systemd-nspawn shortens a long name and keeps the full one as an alternative name.
-        name = f"vb-{self.site.network.sandbox}-{self.machine.name}"
-        for candidate in (name, name[:15]):
-            with suppress(NspawnError):
-                run(["ip", "link", verb, "dev", candidate, *arguments])
-                return True
+    def _set_link(self, verb: str, *arguments: str) -> bool:
+        with suppress(NspawnError):
+            run(["ip", "link", verb, "dev", self.link, *arguments])
+            return True
         return False
 
     def answers(self) -> bool:

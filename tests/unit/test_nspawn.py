@@ -244,6 +244,19 @@ class TestMachine:
         monkeypatch.setattr(MachineDirectory, "stale_files", lambda _: [])
         assert machine.plan() == []
 
+    def test_a_link_is_that_of_the_whole_name(self, site: Site, monkeypatch: Any) -> None:
+        """Cut off after 15 characters, the link of worker-10 is that of worker-1."""
+        lines: list[list[str]] = []
+
+        def no_such_link(line: list[str], **_: Any) -> str:
+            lines.append(line)
+            raise NspawnError("Cannot find device")
+
+        monkeypatch.setattr(_nspawn, "run", no_such_link)
+        machine = MachineDirectory(site, Machine("worker-10", ipaddress.IPv4Address("198.18.0.40")))
+        assert not machine.link_up()
+        assert lines == [["ip", "link", "set", "dev", "vb-dev-worker-10", "up"]]
+
     @pytest.mark.parametrize("unified", [False, True])
     def test_what_outlived_systemd_nspawn_is_found_and_ended(
         self, site: Site, tmp_path: Path, monkeypatch: Any, unified: bool
