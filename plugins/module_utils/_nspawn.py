@@ -222,6 +222,15 @@ def _links(*arguments: str) -> list[dict[str, Any]]:
     return [link for link in answer if link]
 
 
+def bridges_of_links() -> dict[str, str]:
+    """Return the host's links by name, alternative ones too → the bridge they are on, "" for none or a link down."""
+    found: dict[str, str] = {}
+    for link in _links("link", "show"):
+        bridge = str(link.get("master", "")) if "UP" in link.get("flags", []) else ""
+        found |= dict.fromkeys([link["ifname"], *link.get("altnames", [])], bridge)
+    return found
+
+
 def tables() -> list[str]:
     """Return the names of all sandboxes' nftables tables; none where nft, which makes them, was never installed."""
     if shutil.which("nft") is None:
@@ -269,6 +278,7 @@ def _rules_match(network: Network) -> bool:
 
 # What systemd-resolved asks; /etc/resolv.conf then names itself, on the host's loopback.
 UPLINK_RESOLVER = Path("/run/systemd/resolve/resolv.conf")
+RESOLVER = re.compile(r"--resolv-conf=\S+")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
@@ -389,6 +399,7 @@ def site_from(params: Mapping[str, Any]) -> Site:
     )
 
 
+NETWORK_UNIT_PATH = "etc/systemd/system/sandbox-network.service"
 NETWORK_UNIT = """\
 [Unit]
 Description=Fixed address on the sandbox's bridge
@@ -495,6 +506,8 @@ class MachineDirectory:
         self.console = self.path / "console.log"
         self.pid_file = self.path / "pid"
         self.unit = f"cicd-sandbox-{site.network.sandbox}-{machine.name}.service"
+        self.unit_file = Path("/run/systemd/system") / self.unit
+        self.start_script = self.path / "run"
         self.cgroup = f"cicd-sandbox/{site.network.sandbox}/{machine.name}"
         # systemd-nspawn shortens a name of more than 15 characters by a hash and keeps it as an alternative name.
         self.link = f"vb-{site.network.sandbox}-{machine.name}"
@@ -560,6 +573,23 @@ class MachineDirectory:
         lines.append("exec " + shlex.join(self.command()))
         return "\n".join(lines) + "\n"
 
+    def host_unit(self) -> str:
+        """Return the machine's unit on a host with systemd."""
+        memory = f"{self.machine.memory_mb}M" if self.machine.memory_mb else "infinity"
+        return HOST_UNIT.format(
+            machine=self.machine.name, sandbox=self.site.network.sandbox, run=self.start_script, memory=memory
+        )
+
+    def settings_changed(self) -> bool:
+        """Tell whether the machine was started with other settings than those that are wanted now."""
+        wanted = [(self.start_script, self.script())]
+        if has_systemd():
+            wanted.append((self.unit_file, self.host_unit()))
+        with suppress(OSError):
+            # Name servers come anew with each start; they are no reason for one.
+            return any(RESOLVER.sub("", path.read_text()) != RESOLVER.sub("", text) for path, text in wanted)
+        return True
+
     def facts(self) -> dict[str, Any]:
         """Return the machine's local facts (ansible_local.machine)."""
         return {
@@ -583,7 +613,7 @@ class MachineDirectory:
                 0o644,
             ),
             "etc/ansible/facts.d/machine.fact": (json.dumps(self.facts(), sort_keys=True) + "\n", 0o644),
-            "etc/systemd/system/sandbox-network.service": (
+            NETWORK_UNIT_PATH: (
                 NETWORK_UNIT.format(
                     address=self.machine.address, prefix=network.cidr.prefixlen, gateway=network.gateway
                 ),
@@ -633,13 +663,21 @@ class MachineDirectory:
 
     # its life
 
-    def plan(self) -> list[str]:
-        """Return what must be done for the machine to run as described."""
+    def plan(self, links: Mapping[str, str]) -> list[str]:
+        """Return what must be done for the machine to run as described; ``links`` as of bridges_of_links."""
         if not self.exists():
             return ["create", "start"]
         if self.pid() is None:
             return ["end what is left of it", "start"] if self.processes() else ["start"]
-        return ["update"] if self.stale_files() else []
+        stale = self.stale_files()
+        if NETWORK_UNIT_PATH in stale:
+            return ["stop: its address changed", "start"]
+        if self.settings_changed():
+            return ["stop: its settings changed", "start"]
+        if self.link not in links:
+            return ["stop: its link to the bridge is gone", "start"]
+        attach = [] if links[self.link] == self.site.network.bridge else ["attach to the bridge"]
+        return attach + (["update"] if stale else [])
 
     def start(self) -> None:
         """Mount the machine's root, write its files and start it; does not wait for it."""
@@ -659,24 +697,23 @@ class MachineDirectory:
         for directory in self.machine.data_directories:
             _adopt_directory(self.root / directory.strip("/"), self.data(directory))
         self.write_files()
-        script = self.path / "run"
-        write(script, self.script(), 0o755)
+        write(self.start_script, self.script(), 0o755)
         self.console.unlink(missing_ok=True)
         if has_systemd():
-            memory = f"{self.machine.memory_mb}M" if self.machine.memory_mb else "infinity"
-            unit = HOST_UNIT.format(
-                machine=self.machine.name, sandbox=self.site.network.sandbox, run=script, memory=memory
-            )
-            if write(Path("/run/systemd/system") / self.unit, unit):
+            if write(self.unit_file, self.host_unit()):
                 run(["systemctl", "daemon-reload"])
             run(["systemctl", "start", self.unit])
             return
         line = ["start-stop-daemon", "--start", "--background", "--make-pidfile", f"--pidfile={self.pid_file}"]
-        run([*line, f"--output={self.console}", f"--exec={script}"])
+        run([*line, f"--output={self.console}", f"--exec={self.start_script}"])
 
     def link_up(self) -> bool:
         """Bring the host's end of the machine's veth pair up; False while it does not exist."""
         return self._set_link("set", "up")
+
+    def attach(self) -> None:
+        """Put the host's end of the machine's veth pair on the bridge, which was made anew."""
+        run(["ip", "link", "set", "dev", self.link, "master", self.site.network.bridge, "up"])
 
     def _set_link(self, verb: str, *arguments: str) -> bool:
         with suppress(NspawnError):
@@ -711,6 +748,16 @@ class MachineDirectory:
         """Tell whether anything of the machine runs."""
         return self.pid() is not None or bool(self.processes())
 
+    def removal(self) -> str:
+        """Return the shell commands that end and remove this one machine."""
+        pid = self.pid()
+        if has_systemd():
+            lines = [f"systemctl stop {self.unit}", f"rm -f {self.unit_file}"]
+        else:
+            lines = [f"kill {pid}", f"tail --pid={pid} -f /dev/null"] if pid else []
+        lines += [f"umount {self.root}"] if str(self.root) in mounts() else []
+        return "; ".join([*lines, f"rm -r --one-file-system {self.path}"])
+
     def kill(self) -> None:
         """End the machine at once: its PID 1 takes every process of its namespace with it.
 
@@ -731,9 +778,8 @@ class MachineDirectory:
                 run(["umount", "--lazy", str(self.root)])
         self.pid_file.unlink(missing_ok=True)
         if has_systemd():
-            unit = Path("/run/systemd/system") / self.unit
-            if unit.exists():
-                unit.unlink()
+            if self.unit_file.exists():
+                self.unit_file.unlink()
                 run(["systemctl", "daemon-reload"])
             with suppress(NspawnError):
                 run(["systemctl", "reset-failed", self.unit])
@@ -787,39 +833,79 @@ def _may_lower_oom_score() -> bool:
 
 
 def _wait(pending: list[MachineDirectory], done: Callable[[MachineDirectory], bool], seconds: float) -> None:
-    """Take from ``pending`` every machine for which ``done`` becomes true, until ``seconds`` are over."""
+    """Take from ``pending`` every machine for which ``done`` becomes true, until ``seconds`` are over.
+
+    All are asked side by side: one that does not answer holds up none of the others.
+    """
     deadline = time.monotonic() + seconds
-    while pending and time.monotonic() < deadline:
-        pending[:] = [machine for machine in pending if not done(machine)]
-        if pending:
-            time.sleep(POLL)
+    with ThreadPoolExecutor(max(1, len(pending))) as pool:
+        while pending and time.monotonic() < deadline:
+            ready = list(pool.map(done, pending))
+            pending[:] = [machine for machine, is_ready in zip(pending, ready, strict=True) if not is_ready]
+            if pending:
+                time.sleep(POLL)
+
+
+def plans(site: Site) -> dict[str, list[str]]:
+    """Return machine → what must be done for it to run as described."""
+    links = bridges_of_links()
+    return {machine.name: MachineDirectory(site, machine).plan(links) for machine in site.machines}
 
 
 def present(site: Site, *, timeout: float) -> dict[str, list[str]]:
     """Make every machine run; return machine → what was done.
 
     Raises:
-        NspawnError: a machine did not open its SSH port in ``timeout`` seconds; with its last console lines.
+        NspawnError: the root file system below a machine's layer is gone, or a machine did not open its SSH port in
+            ``timeout`` seconds; with its last console lines.
     """
-    started: list[MachineDirectory] = []
     directories = [MachineDirectory(site, machine) for machine in site.machines]
-    done = {directory.machine.name: directory.plan() for directory in directories}
-    end(directory for directory in directories if directory.pid() is None)
-    for directory in directories:
-        actions = done[directory.machine.name]
-        if "start" in actions:
-            directory.start()
-            started.append(directory)
-        elif "update" in actions:
-            directory.write_files()
-    pending = list(started)
-    _wait(pending, lambda directory: directory.link_up() or directory.pid() is None, timeout)
-    pending = list(started)
-    _wait(pending, MachineDirectory.answers, timeout)
-    if pending:
-        reports = [f"{item.machine.name} ({item.console}):\n{item.why_not_up()}" for item in pending]
-        raise NspawnError(f"machines did not open their SSH port in {timeout:.0f} s:\n" + "\n".join(reports))
+    done = plans(site)
+    starting = [item for item in directories if "start" in done[item.machine.name]]
+    _refuse_without_root(starting)
+    shut_down([item for item in starting if item.pid()], timeout)
+    end(item for item in directories if item.pid() is None)
+    for item in starting:
+        item.start()
+    for item in directories:
+        if "attach to the bridge" in done[item.machine.name]:
+            item.attach()
+        if "update" in done[item.machine.name]:
+            item.write_files()
+    _wait(list(starting), lambda item: item.link_up() or item.pid() is None, timeout)
+    silent = list(directories)
+    _wait(silent, MachineDirectory.answers, timeout)
+    if silent:
+        reports = [f"{item.machine.name} ({item.console}):\n{item.why_not_up()}" for item in silent]
+        standing = [str(item.pid()) for item in silent if item not in starting]
+        advice = f"\nShut down those that ran before, `sudo kill {' '.join(standing)}`; the next run starts them."
+        raise NspawnError(
+            f"machines did not open their SSH port in {timeout:.0f} s:\n"
+            + "\n".join(reports)
+            + (advice if standing else "")
+        )
     return done
+
+
+def _refuse_without_root(starting: Iterable[MachineDirectory]) -> None:
+    lost = {item.machine.name: root for item in starting if (root := item.built_on()) and not Path(root).is_dir()}
+    if lost:
+        raise NspawnError(
+            f"{', '.join(lost)} can't start: the root file system below their layers, {', '.join(set(lost.values()))},"
+            " was removed, and layers are of no use without it. Remove the machines and make them anew"
+            " (make down, make up)"
+        )
+
+
+def unlisted(site: Site) -> list[MachineDirectory]:
+    """Return the sandbox's machines that the inventory no longer names."""
+    names = {machine.name for machine in site.machines}
+    found = sorted(site.library.glob("*/lower"))
+    return [
+        MachineDirectory(site, Machine(path.parent.name, site.network.gateway))
+        for path in found
+        if path.parent.name not in names
+    ]
 
 
 def stopped(site: Site, *, timeout: float, dry_run: bool) -> dict[str, list[str]]:
@@ -828,14 +914,18 @@ def stopped(site: Site, *, timeout: float, dry_run: bool) -> dict[str, list[str]
     done: dict[str, list[str]] = {machine.name: [] for machine in site.machines}
     done |= {item.machine.name: ["stop"] for item in running}
     if not dry_run:
-        for item in running:
-            item.signal(signal.SIGTERM)
-        pending = [item for item in running if item.pid()]
-        _wait(pending, lambda item: not item.runs(), timeout)
-        end(running)
-        for item in running:
-            item.clean_up()
+        shut_down(running, timeout)
     return done
+
+
+def shut_down(running: Sequence[MachineDirectory], timeout: float) -> None:
+    """Shut machines down in good order; those that need longer than ``timeout`` seconds are ended."""
+    for item in running:
+        item.signal(signal.SIGTERM)
+    _wait([item for item in running if item.pid()], lambda item: not item.runs(), timeout)
+    end(running)
+    for item in running:
+        item.clean_up()
 
 
 def end(running: Iterable[MachineDirectory]) -> None:
@@ -884,12 +974,7 @@ def _directories(path: Path, depth: int) -> Iterator[Path]:
 
 def absent(site: Site, *, dry_run: bool) -> dict[str, list[str]]:
     """End and remove every machine, also those that the inventory no longer names."""
-    names = {machine.name: machine for machine in site.machines}
-    if site.library.is_dir():
-        for entry in site.library.iterdir():
-            if entry.name not in names and (entry / "lower").exists():
-                names[entry.name] = Machine(entry.name, site.network.gateway)
-    items = [MachineDirectory(site, machine) for machine in names.values()]
+    items = [*(MachineDirectory(site, machine) for machine in site.machines), *unlisted(site)]
     there = [item for item in items if item.path.exists()]
     if not dry_run:
         end(there)

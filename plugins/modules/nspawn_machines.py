@@ -14,7 +14,9 @@ description:
     address on the sandbox's bridge and key-only SSH, and returns when all of them answer.
   - Works where systemd is the host's PID 1 (a transient unit for each machine) and where it is not
     (start-stop-daemon, and cgroups of the machine's own on cgroup v1).
-  - A machine that died is started again with the data it had.
+  - A machine that died is started again with the data it had. One that runs with other settings or at another address
+    than described is shut down and started with them.
+  - Warns of machines of the sandbox that O(machines) does not name; with O(state=absent) they are removed.
 options:
   sandbox:
     description: Name of the sandbox.
@@ -112,8 +114,15 @@ outdated:
   type: list
   elements: str
   sample: []
+unlisted:
+  description: Machines of the sandbox that O(machines) does not name.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
+import shlex
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -121,9 +130,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._nspawn import (
     MachineDirectory,
     NspawnError,
     absent,
+    plans,
     present,
     site_from,
     stopped,
+    unlisted,
 )
 
 MACHINE = {
@@ -157,17 +168,21 @@ def main() -> None:
     try:
         site = site_from(params)
         items = [MachineDirectory(site, machine) for machine in site.machines]
+        forgotten = [] if params["state"] == "absent" else unlisted(site)
         if params["state"] == "absent":
             done = absent(site, dry_run=module.check_mode)
         elif params["state"] == "stopped":
             done = stopped(site, timeout=params["timeout"], dry_run=module.check_mode)
         else:
-            if module.check_mode:
-                done = {item.machine.name: item.plan() for item in items}
-            else:
-                done = present(site, timeout=params["timeout"])
+            done = plans(site) if module.check_mode else present(site, timeout=params["timeout"])
             known_hosts = [f"{item.machine.address} {item.host_key()}" for item in items if item.host_key()]
             outdated = [item.machine.name for item in items if item.built_on() not in (None, str(Path(params["root"])))]
+        for item in forgotten:
+            state = "runs, though" if item.runs() else "has its data here, but"
+            module.warn(
+                f"{item.machine.name} {state} the inventory no longer names it. Name it again, or remove it:"
+                f" sudo sh -c {shlex.quote(item.removal())}"
+            )
     except NspawnError as error:
         module.fail_json(msg=str(error))
     lines = [f"{name}: {', '.join(actions)}\n" for name, actions in done.items() if actions]
@@ -176,6 +191,7 @@ def main() -> None:
         machines=done,
         known_hosts=known_hosts,
         outdated=outdated,
+        unlisted=[item.machine.name for item in forgotten],
         diff={"before": "", "after": "".join(lines)},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import json
 import os
@@ -234,15 +235,102 @@ class TestMachine:
 
     def test_the_plan(self, site: Site, monkeypatch: Any) -> None:
         machine = MachineDirectory(site, site.machines[0])
-        assert machine.plan() == ["create", "start"]
+        links = {"vb-dev-cp-1": "sb-dev"}
+        monkeypatch.setattr(MachineDirectory, "processes", lambda _: set())
+        assert machine.plan(links) == ["create", "start"]
         machine.path.mkdir()
         (machine.path / "lower").write_text("/root-fs")
         monkeypatch.setattr(MachineDirectory, "pid", lambda _: None)
-        assert machine.plan() == ["start"]
+        assert machine.plan(links) == ["start"]
         monkeypatch.setattr(MachineDirectory, "pid", lambda _: 7)
-        assert machine.plan() == ["update"]
+        monkeypatch.setattr(MachineDirectory, "settings_changed", lambda _: False)
+        monkeypatch.setattr(MachineDirectory, "stale_files", lambda _: ["etc/hosts"])
+        assert machine.plan(links) == ["update"]
         monkeypatch.setattr(MachineDirectory, "stale_files", lambda _: [])
-        assert machine.plan() == []
+        assert machine.plan(links) == []
+
+    def test_a_machine_that_runs_is_put_back_on_its_bridge_or_started_anew(self, site: Site, monkeypatch: Any) -> None:
+        machine = MachineDirectory(site, site.machines[0])
+        (machine.path / "root").mkdir(parents=True)
+        (machine.path / "lower").write_text("/root-fs")
+        stale: list[str] = []
+        monkeypatch.setattr(MachineDirectory, "pid", lambda _: 7)
+        monkeypatch.setattr(MachineDirectory, "settings_changed", lambda _: False)
+        monkeypatch.setattr(MachineDirectory, "stale_files", lambda _: stale)
+        assert machine.plan({"vb-dev-cp-1": ""}) == ["attach to the bridge"]
+        assert machine.plan({"vb-dev-cp-1": "sb-other"}) == ["attach to the bridge"]
+        assert machine.plan({"vb-dev-cp-2": "sb-dev"}) == ["stop: its link to the bridge is gone", "start"]
+        stale.append(_nspawn.NETWORK_UNIT_PATH)
+        assert machine.plan({"vb-dev-cp-1": "sb-dev"}) == ["stop: its address changed", "start"]
+        stale.clear()
+        monkeypatch.setattr(MachineDirectory, "settings_changed", lambda _: True)
+        assert machine.plan({"vb-dev-cp-1": "sb-dev"}) == ["stop: its settings changed", "start"]
+
+    @pytest.mark.parametrize("systemd", [False, True])
+    def test_settings_are_compared_with_those_it_was_started_with(
+        self, site: Site, tmp_path: Path, monkeypatch: Any, systemd: bool
+    ) -> None:
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: systemd)
+        monkeypatch.setattr(_nspawn, "UPLINK_RESOLVER", tmp_path / "resolv.conf")
+
+        def described(**changes: Any) -> MachineDirectory:
+            machine = MachineDirectory(site, dataclasses.replace(site.machines[0], **changes))
+            machine.unit_file = tmp_path / "unit"
+            return machine
+
+        machine = described()
+        assert machine.settings_changed()
+        _nspawn.write(machine.start_script, machine.script())
+        _nspawn.write(machine.unit_file, machine.host_unit())
+        assert not described().settings_changed()
+        assert described(memory_mb=512).settings_changed()
+        assert described(data_directories=("/srv",)).settings_changed()
+        (tmp_path / "resolv.conf").touch()
+        assert not described().settings_changed()
+
+    def test_links_are_found_by_their_whole_names(self, site: Site, monkeypatch: Any) -> None:
+        """As of `ip -json link show`: a name of 16 characters is shortened by a hash."""
+        links = [
+            {"ifname": "vb-dev-worker-1", "flags": ["UP"], "master": "sb-dev"},
+            {"ifname": "vb-dev-workR3qh", "flags": ["UP"], "master": "sb-dev", "altnames": ["vb-dev-worker-10"]},
+            {"ifname": "vb-dev-cp-1", "flags": []},
+        ]
+        monkeypatch.setattr(_nspawn, "run", lambda *_: json.dumps(links))
+        found = _nspawn.bridges_of_links()
+        assert found["vb-dev-worker-1"] == found["vb-dev-worker-10"] == "sb-dev"
+        assert found["vb-dev-cp-1"] == ""
+
+    def test_a_layer_without_the_root_below_it_is_named_before_anything_is_stopped(
+        self, site: Site, tmp_path: Path, monkeypatch: Any
+    ) -> None:
+        plan = {"cp-1": ["stop: its settings changed", "start"], "worker-1": []}
+        monkeypatch.setattr(_nspawn, "plans", lambda _: plan)
+        monkeypatch.setattr(_nspawn, "shut_down", lambda *_: pytest.fail("it was shut down"))
+        _nspawn.write(site.library / "cp-1/lower", str(tmp_path / "gone"))
+        with pytest.raises(NspawnError, match=rf"cp-1 can't start: .*{tmp_path}/gone.*make down, make up"):
+            _nspawn.present(site, timeout=0)
+
+    def test_what_runs_and_does_not_answer_is_named(self, site: Site, monkeypatch: Any) -> None:
+        monkeypatch.setattr(_nspawn, "plans", lambda _: {"cp-1": [], "worker-1": []})
+        monkeypatch.setattr(MachineDirectory, "pid", lambda _: 7)
+        monkeypatch.setattr(MachineDirectory, "answers", lambda item: item.machine.name == "cp-1")
+        monkeypatch.setattr(MachineDirectory, "why_not_up", lambda _: "sshd has ended")
+        with pytest.raises(NspawnError, match=r"(?s)worker-1 .*sshd has ended.*`sudo kill 7`") as raised:
+            _nspawn.present(site, timeout=0.01)
+        assert "cp-1" not in str(raised.value)
+
+    def test_machines_that_the_inventory_no_longer_names_are_found(self, site: Site, monkeypatch: Any) -> None:
+        for name in ("cp-1", "worker-2"):
+            _nspawn.write(site.library / name / "lower", "/root-fs")
+        _nspawn.write(site.library / "door/pid", "1")
+        found = _nspawn.unlisted(site)
+        assert [item.machine.name for item in found] == ["worker-2"]
+        monkeypatch.setattr(MachineDirectory, "pid", lambda _: 7)
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: False)
+        removal = found[0].removal()
+        assert removal == f"kill 7; tail --pid=7 -f /dev/null; rm -r --one-file-system {site.library}/worker-2"
+        monkeypatch.setattr(_nspawn, "has_systemd", lambda: True)
+        assert found[0].removal().startswith("systemctl stop cicd-sandbox-dev-worker-2.service; ")
 
     def test_a_link_is_that_of_the_whole_name(self, site: Site, monkeypatch: Any) -> None:
         """Cut off after 15 characters, the link of worker-10 is that of worker-1."""
@@ -270,12 +358,12 @@ class TestMachine:
         group = hierarchy / machine.cgroup / "payload"
         if unified:
             _nspawn.write(tmp_path / "cgroup/cgroup.controllers", "pids")
-        assert machine.plan() == ["start"]
+        assert machine.plan({}) == ["start"]
         orphan = subprocess.Popen(["sleep", "60"])
         _nspawn.write(group / "cgroup.procs", f"0\n{orphan.pid}\n")
         assert machine.pid() is None
         assert machine.runs()
-        assert machine.plan() == ["end what is left of it", "start"]
+        assert machine.plan({}) == ["end what is left of it", "start"]
         machine.kill()
         assert orphan.wait(timeout=10) == -signal.SIGKILL
 
