@@ -9,6 +9,7 @@ import dataclasses
 import datetime as dt
 import ipaddress
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -222,8 +223,11 @@ class FakeKubernetes:
         if namespace and metadata.get("namespace") != namespace:
             return False
         fields = dict(pair.split("=") for pair in query.get("fieldSelector", [""])[0].split(",") if pair)
-        labels = dict(pair.split("=") for pair in query.get("labelSelector", [""])[0].split(",") if pair)
-        return fields.items() <= item.items() and labels.items() <= metadata.get("labels", {}).items()
+        # As in `a=1,b in (2, 3)`.
+        selector = re.findall(r"([\w./-]+)(?:=([^,]*)| in \(([^)]*)\))", query.get("labelSelector", [""])[0])
+        labels = metadata.get("labels", {})
+        fit = all(labels.get(key) in (among.split(", ") if among else [one]) for key, one, among in selector)
+        return fields.items() <= item.items() and fit
 
     def log(self, pod: str, request: Received) -> Answer:
         previous = "/previous" if request.query.get("previous") else ""
