@@ -41,7 +41,7 @@ case $1 in
   version) echo 'version.BuildInfo{Version:"v3.19.0"}' ;;
   show) cat "$3/Chart.yaml" ;;
   list | status) echo '[]' ;;
-  upgrade) echo "$*" >> "$0.log"; [ -z "$HELM_SAYS" ] || { echo "Error: $HELM_SAYS" >&2; exit 1; } ;;
+  upgrade) for word; do case $word in --values=*) cat "${word#*=}" ;; esac; done > "$0.values"; [ -z "$HELM_SAYS" ] || { echo "Error: $HELM_SAYS" >&2; exit 1; } ;;
 esac
 """
 LOG = "django.db.utils.ProgrammingError: relation quotes_quote does not exist"
@@ -133,7 +133,18 @@ def test_a_release_that_does_not_get_ready_fails_and_says_why(directory: Path, a
 
 def test_releases_that_are_ready_need_no_patience(directory: Path) -> None:
     assert deploy(directory) == (0, "")
-    assert "upgrade" in (directory / "bin/helm.log").read_text()
+    assert (directory / "bin/helm.values").exists()
+
+
+def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) -> None:
+    releases = load(REPOSITORY / "roles/apps/defaults/main.yml")["apps_releases"]
+    extra = {
+        "apps_releases": [release for release in releases if release["name"] == "front-end"],
+        "artifacts_images": {"front_end": "1.0"},
+        "sandbox_domain": "example.org",
+    }
+    assert deploy(directory, f"--extra-vars={json.dumps(extra)}") == (0, "")
+    assert load(directory / "bin/helm.values")["env"]["SIBLING_DOMAIN"] == "example.org"
 
 
 class Refusing:
