@@ -41,7 +41,9 @@ case $1 in
   version) echo 'version.BuildInfo{Version:"v3.19.0"}' ;;
   show) cat "$3/Chart.yaml" ;;
   list | status) echo '[]' ;;
-  upgrade) for word; do case $word in --values=*) cat "${word#*=}" ;; esac; done > "$0.values"; [ -z "$HELM_SAYS" ] || { echo "Error: $HELM_SAYS" >&2; exit 1; } ;;
+  upgrade)
+    for word; do case $word in -f=*) cat "${word#*=}" > "$0.values" ;; esac; done
+    [ -z "$HELM_SAYS" ] || { echo "Error: $HELM_SAYS" >&2; exit 1; } ;;
 esac
 """
 LOG = "django.db.utils.ProgrammingError: relation quotes_quote does not exist"
