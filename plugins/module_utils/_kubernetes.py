@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -86,7 +87,10 @@ class _NoDiscovery:
 
 
 class KubernetesApi:
-    """One cluster, as one context of a kubeconfig sees it. ``timeout``: seconds for a request."""
+    """One cluster, as one context of a kubeconfig sees it. ``timeout``: seconds for a request.
+
+    ``until``, where a method takes it, is the moment of the monotonic clock when the answer has to be there instead.
+    """
 
     def __init__(self, kubeconfig: str | None = None, context: str | None = None, timeout: float = 5.0) -> None:
         self._kubeconfig = kubeconfig
@@ -96,19 +100,20 @@ class KubernetesApi:
         self._client: Any = None
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
 
-    def objects(self, target: Target) -> list[Object]:
+    def objects(self, target: Target, until: float | None = None) -> list[Object]:
         """Return the objects of a target; one that has a name and does not exist is a KubernetesError."""
-        path = self._path(target)
+        path = self._path(target, until)
         if target.name:
             try:
-                return [{"kind": target.kind, "apiVersion": target.api_version, **self.get(f"{path}/{target.name}")}]
+                found = self.get(f"{path}/{target.name}", until=until)
+                return [{"kind": target.kind, "apiVersion": target.api_version, **found}]
             except KubernetesError as exc:
                 if exc.absent:
                     raise KubernetesError(f"{target} does not exist", absent=True) from None
                 raise
         query = [("labelSelector", target.label_selector)] if target.label_selector else []
         # Items of a list do not repeat their kind.
-        items = self.get(path, query).get("items") or []
+        items = self.get(path, query, until).get("items") or []
         return [{"kind": target.kind, "apiVersion": target.api_version, **item} for item in items]
 
     def warnings(self, namespace: str) -> list[Object]:
@@ -125,9 +130,9 @@ class KubernetesApi:
             self._request(f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query).decode(errors="replace").splitlines()
         )
 
-    def get(self, path: str, query: Query = ()) -> Object:
+    def get(self, path: str, query: Query = (), until: float | None = None) -> Object:
         """Return the object at a path of the API."""
-        data = self._request(path, query)
+        data = self._request(path, query, until)
         try:
             answer = json.loads(data)
         except ValueError:
@@ -136,22 +141,22 @@ class KubernetesApi:
             raise KubernetesError(f"{path}: the API server's answer is not an object")
         return answer
 
-    def _path(self, target: Target) -> str:
+    def _path(self, target: Target, until: float | None) -> str:
         version = target.api_version
         root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
         with self._lock:
             known = self._resources.get(version)
         if known is None or target.kind not in known:
-            known = self._discover(root, version)
+            known = self._discover(root, version, until)
         if target.kind not in known:
             raise KubernetesError(f"the API server knows no kind {target.kind} in {version}")
         plural, namespaced = known[target.kind]
         namespace = target.namespace or ("default" if target.name else None)
         return f"{root}/namespaces/{namespace}/{plural}" if namespaced and namespace else f"{root}/{plural}"
 
-    def _discover(self, root: str, version: str) -> dict[str, tuple[str, bool]]:
+    def _discover(self, root: str, version: str, until: float | None) -> dict[str, tuple[str, bool]]:
         try:
-            listed = self.get(root).get("resources") or []
+            listed = self.get(root, until=until).get("resources") or []
         except KubernetesError as exc:
             if exc.absent:
                 raise KubernetesError(f"the API server does not serve {version}") from None
@@ -163,12 +168,12 @@ class KubernetesApi:
             self._resources[version] = known
         return known
 
-    def _request(self, path: str, query: Query) -> bytes:
+    def _request(self, path: str, query: Query, until: float | None = None) -> bytes:
         api = self._connected()
+        # The client takes nothing for no limit.
+        limit = self._timeout if until is None else max(0.1, until - time.monotonic())
         try:
-            response = api.request(
-                "get", path, query_params=list(query), serialize=False, _request_timeout=self._timeout
-            )
+            response = api.request("get", path, query_params=list(query), serialize=False, _request_timeout=limit)
             data: bytes = response.data
             return data
         except DynamicApiError as exc:

@@ -130,7 +130,7 @@ class Runner:
 
     def _attempt(self, what: HttpArguments | KubernetesArguments, limit: float) -> Outcome:
         if isinstance(what, KubernetesArguments):
-            return look_at(self._api, what)
+            return look_at(self._api, what, limit)
         try:
             response = send(what.request, limit)
         except HttpError as exc:
@@ -149,8 +149,7 @@ class Runner:
 
 def _without(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
-        if secret:
-            text = text.replace(secret, "********")
+        text = text.replace(secret, "********")
     return text
 
 
@@ -207,10 +206,10 @@ def received(response: Response) -> list[str]:
     return lines + [f"  {line}" for line in text.splitlines() if line.strip()]
 
 
-def look_at(api: KubernetesApi, wanted: KubernetesArguments) -> Outcome:
-    """Return whether objects are what they are wanted to be."""
+def look_at(api: KubernetesApi, wanted: KubernetesArguments, limit: float) -> Outcome:
+    """Return whether objects are what they are wanted to be. ``limit``: seconds that looking may take."""
     try:
-        objects = api.objects(wanted.target)
+        objects = api.objects(wanted.target, time.monotonic() + limit)
     except KubernetesError as exc:
         return Outcome(str(exc), final=exc.final)
     problems, failing = [], []

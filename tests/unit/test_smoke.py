@@ -26,6 +26,7 @@ from local_server import (
     make_authority,
     serving,
     serving_kubernetes,
+    write_kubeconfig,
 )
 from modules import run_module
 
@@ -312,7 +313,7 @@ class TestModule:
         assert [entry["passed"] for entry in result["results"]] == [False, False, True]
         lines = result["msg"].splitlines()
         assert lines[0] == "2 of 3 checks failed"
-        assert lines[1].startswith("website: status 200, expected 204 (1 attempt in 0.")
+        assert lines[1].startswith("website: status 200, expected 204 (1 attempt in ")
         assert lines[2].startswith("  received: status 200, text/html; charset=utf-8, 15 bytes in ")
         assert "    Error: API_URL is not set" in [line.removeprefix("  ") for line in lines]
         assert any(line.startswith("front-end: Deployment apps/front-end: 1 of 2 replicas available") for line in lines)
@@ -382,3 +383,25 @@ def test_a_slow_check_does_not_hold_up_the_others(tmp_path: Path) -> None:
     assert {result.passed for result in results} == {False}
     assert results[0].reason.endswith("connected, but the answer was not complete within 1 s")
     assert elapsed < 5
+
+
+@pytest.mark.parametrize("timeout", [0.5, 300.0], ids=["timeout", "deadline"])
+def test_an_api_server_that_is_silent_does_not_hold_up_a_check(tmp_path: Path, timeout: float) -> None:
+    """The smaller of both limits counts, not the client's own."""
+    release = threading.Event()
+
+    def answer(_request: Received) -> Answer:
+        release.wait(60)
+        return Answer()
+
+    with serving(answer) as server:
+        write_kubeconfig(tmp_path / "kubeconfig", server.port)
+        begin = time.monotonic()
+        checks = read_checks([{"name": "nodes", "kubernetes": {"kind": "Node"}}], timeout, 0)
+        (result,) = Runner(KubernetesApi(str(tmp_path / "kubeconfig"), timeout=300)).run(checks)
+        elapsed = time.monotonic() - begin
+        release.set()
+    assert not result.passed
+    assert "can't be reached" in result.reason
+    assert "timed out" in result.reason
+    assert elapsed < 30
