@@ -259,7 +259,8 @@ def _http(fields: _Fields) -> HttpArguments:
         tls=_tls(fields, url),
         follow_redirects=fields.boolean("follow_redirects", default=False),
     )
-    return HttpArguments(request, _http_expectations(fields), _behind(fields), tuple(secrets))
+    # An empty text is everywhere: hidden, it would garble all that is said.
+    return HttpArguments(request, _http_expectations(fields), _behind(fields), tuple(filter(None, secrets)))
 
 
 def _url(fields: _Fields) -> str:

@@ -92,6 +92,13 @@ class TestHttp:
         assert what.request.headers["Authorization"] == f"Basic {encoded}"
         assert set(what.secrets) == {"key", "pä:ss word ", encoded}
 
+    def test_that_are_empty_are_none(self, tmp_path: Path) -> None:
+        """Whoever hides an empty text hides something between every two letters."""
+        password = tmp_path / "password"
+        password.write_text("\n", encoding="utf-8")
+        what = http(username="jo", password_file=str(password), headers={"X-Token": ""})
+        assert what.secrets == (base64.b64encode(b"jo:").decode(),)
+
     def test_tls(self, tmp_path: Path) -> None:
         authority = make_authority(tmp_path)
         own = {"client_cert": str(authority.certificate), "client_key": str(authority.key)}
