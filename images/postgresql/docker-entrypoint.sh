@@ -29,6 +29,11 @@ initialize() {
     if [ "$database" != postgres ]; then
         printf 'CREATE DATABASE "%s" OWNER "%s";\n' "$database" "$user" |
             postgres --single -j -D "$new" postgres > /dev/null
+        # It ends with 0 though a statement failed; it does not where the database is not there.
+        if ! postgres --single -D "$new" "$database" < /dev/null > /dev/null; then
+            echo "docker-entrypoint.sh: the database $database could not be made, see above" >&2
+            exit 1
+        fi
     fi
     # Only a finished cluster gets the name that the next start looks for.
     mv "$new" "$PGDATA"

@@ -1,0 +1,63 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The entry point of the PostgreSQL image, with programs that only pretend."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from checkout import REPOSITORY
+
+ENTRYPOINT = REPOSITORY / "images/postgresql/docker-entrypoint.sh"
+# As the real one: a statement that fails in single-user mode is told, and the program ends with 0 all the same.
+POSTGRES = """#!/bin/sh
+[ "$1" = --single ] || { echo started; exit; }
+for word; do directory=$name name=$word; done
+statement=$(cat)
+case $statement in
+  CREATE*) if [ -n "$FULL" ]; then echo 'ERROR:  could not extend file' >&2; else touch "$directory/quotes"; fi ;;
+esac
+[ "$name" = postgres ] || [ -e "$directory/$name" ] || { echo "FATAL:  database \\"$name\\" does not exist" >&2; exit 1; }
+"""
+INITDB = """#!/bin/sh
+for word; do case $word in --pgdata=*) mkdir "${word#*=}" && echo 17 > "${word#*=}/PG_VERSION" ;; esac; done
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    for name, script in (("postgres", POSTGRES), ("initdb", INITDB)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def start(programs: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PGDATA": str(programs / "data/pgdata"),
+        "POSTGRES_USER": "quotes",
+        "POSTGRES_PASSWORD": "secret",
+    }
+    line = ["sh", str(ENTRYPOINT), "postgres"]
+    return subprocess.run(line, check=False, capture_output=True, text=True, env={**settings, **environment})
+
+
+def test_a_cluster_with_its_database_is_kept(programs: Path) -> None:
+    started = start(programs)
+    assert (started.returncode, started.stdout.splitlines()[-1]) == (0, "started")
+    assert (programs / "data/pgdata/quotes").exists()
+    assert [path.name for path in (programs / "data").iterdir()] == ["pgdata"]
+
+
+def test_a_cluster_without_its_database_is_made_anew_by_the_next_start(programs: Path) -> None:
+    refused = start(programs, FULL="1")
+    assert refused.returncode != 0
+    assert "could not extend file" in refused.stderr
+    assert "database quotes could not be made" in refused.stderr
+    assert not (programs / "data/pgdata").exists()
+    assert start(programs).returncode == 0
+    assert (programs / "data/pgdata/quotes").exists()
