@@ -20,7 +20,7 @@ statement=$(cat)
 case $statement in
   CREATE*) if [ -n "$FULL" ]; then echo 'ERROR:  could not extend file' >&2; else touch "$directory/quotes"; fi ;;
 esac
-[ "$name" = postgres ] || [ -e "$directory/$name" ] || { echo "FATAL:  database \\"$name\\" does not exist" >&2; exit 1; }
+[ "$name" = postgres ] || [ -e "$directory/$name" ] || { echo "FATAL:  no database $name" >&2; exit 1; }
 """
 INITDB = """#!/bin/sh
 for word; do case $word in --pgdata=*) mkdir "${word#*=}" && echo 17 > "${word#*=}/PG_VERSION" ;; esac; done
