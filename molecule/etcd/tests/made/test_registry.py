@@ -18,11 +18,12 @@ STORE = f"https://{INFRA}:8443"
 DOOR = f"http://127.0.0.1:{DOOR_PORT}"
 PASSWORD = (STATE / "secrets/registry-password").read_text().strip()
 PAGE = """
-import http.server, socket
+import http.server, json, socket
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        body = (socket.gethostname() + " " + self.headers["Host"]).encode()
+        forwarded = {name.lower(): value for name, value in self.headers.items() if "forwarded" in name.lower()}
+        body = " ".join([socket.gethostname(), self.headers["Host"], json.dumps(forwarded)]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -151,6 +152,17 @@ def workers():
 
 def test_the_visitors_host_and_port_arrive(workers):
     assert website().body.split()[1] == f"website.localhost:{DOOR_PORT}"
+
+
+def test_what_a_visitor_says_of_proxies_does_not_arrive(workers):
+    """The website believes the load balancer, and would link to wherever such a header says."""
+    claims = {"X_Forwarded_Host": "forged.example:1", "X_Forwarded_For": "192.0.2.7", "X_Forwarded_Proto": "https"}
+    more = {"X_Forwarded_Port": "1", "Forwarded": "for=192.0.2.7;host=forged.example"}
+    page = get(f"{DOOR}/", Host=f"website.localhost:{DOOR_PORT}", **claims, **more)
+    forwarded = json.loads(page.body.split(maxsplit=2)[2])
+    assert set(forwarded) == {"x-forwarded-for", "x-forwarded-proto"}
+    assert forwarded["x-forwarded-proto"] == "http"
+    assert "192.0.2.7" not in forwarded["x-forwarded-for"]
 
 
 SILENCE = (
