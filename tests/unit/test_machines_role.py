@@ -1,0 +1,39 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role machines and the inventories that use it, without a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils._inventory_files import known_roles
+from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import Inventory, Setting, check_values
+from checkout import REPOSITORY, load
+
+CONNECTIONS = sorted(
+    path
+    for pattern in ("inventories/*", "molecule/*/*")
+    for path in REPOSITORY.glob(f"{pattern}/group_vars/machines/connection.yml")
+    if "ansible_ssh_private_key_file" in load(path)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("machines_state", "stoped", "present, stopped, absent"),
+        ("machines_provider", "nspwan", "nspawn, existing"),
+    ],
+)
+def test_preflight_knows_the_choices(name: str, value: str, known: str) -> None:
+    inventory = Inventory({}, {}, {}, {}, [], {}, [Setting(name, value, "worker-1")])
+    (finding,) = check_values(inventory, known_roles(REPOSITORY / "roles"))
+    for word in (name, value, known, "worker-1"):
+        assert word in finding.text()
+
+
+@pytest.mark.parametrize("path", CONNECTIONS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_keys_of_an_agent_are_not_tried(path: Path) -> None:
+    """A server refuses after six keys: the sandbox's own would not be reached."""
+    assert "-o IdentitiesOnly=yes" in load(path)["ansible_ssh_common_args"]
