@@ -110,6 +110,15 @@ def test_machines_of_dev_are_reached_with_what_is_the_sandboxs_own() -> None:
     assert own in connection["ansible_ssh_common_args"]
 
 
+def test_hosts_of_production_are_worked_on_as_root() -> None:
+    """No play asks for it: machines of dev are reached as root. What is delegated to the controller stays the user's."""
+    command = ["ansible-inventory", "-i", "inventories/prod", "--list"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    hosts = json.loads(said.stdout)["_meta"]["hostvars"]
+    assert len(hosts) > 1
+    assert {name for name, values in hosts.items() if values.get("ansible_become") is not True} == {"localhost"}
+
+
 # --- plugins ----------------------------------------------------------------------------------------------------------
 
 
