@@ -170,9 +170,9 @@ class TestNoAnswer:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=drip, args=(listener,), daemon=True)
             thread.start()
-            words = "connected, but the answer was not complete within 0.3 s"
+            words = "connected, but the answer was not complete within 1.5 s"
             with pytest.raises(HttpError, match=words):
-                send(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/"), 0.3)
+                send(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/"), 1.5)
             stop.set()
             thread.join()
 

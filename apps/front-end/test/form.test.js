@@ -84,7 +84,7 @@ test('a symbol that the API refuses to look for', async (t) => {
 test('a quote is never sent twice: not after a time-out, a broken connection or a 503', async (t) => {
   for (const fault of [() => {}, (response) => response.socket.destroy(), (response) => json(response, 503, {})]) {
     const api = await startApi(t, fault);
-    const site = await startSite(t, api.url, { API_TIMEOUT: '0.2' });
+    const site = await startSite(t, api.url, { API_TIMEOUT: '1.5' });
     const page = await site.post(QUOTE);
     assert.equal(page.status, 503);
     assert.match(words(page.body), /Whether the quote was added is not known/);

@@ -98,7 +98,8 @@ test('an idle keep-alive connection does not hold the process', async (t) => {
   site.child.kill('SIGTERM');
   const [code] = await site.ended;
   assert.equal(code, 0);
-  assert(Date.now() - begun < 2000);
+  // Far from the time after which it would be cut: 25 seconds.
+  assert(Date.now() - begun < 15000);
 });
 
 test('a request without end is cut at the deadline, and the exit code tells', async (t) => {
