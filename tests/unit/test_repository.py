@@ -111,7 +111,7 @@ def test_machines_of_dev_are_reached_with_what_is_the_sandboxs_own() -> None:
 
 
 def test_hosts_of_production_are_worked_on_as_root() -> None:
-    """No play asks for it: machines of dev are reached as root. What is delegated to the controller stays the user's."""
+    """No play asks for it: machines of dev are reached as root. The controller's tasks stay the user's."""
     command = ["ansible-inventory", "-i", "inventories/prod", "--list"]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     hosts = json.loads(said.stdout)["_meta"]["hostvars"]
