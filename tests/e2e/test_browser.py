@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 from collections.abc import Iterator
@@ -70,7 +71,36 @@ def test_the_landing_page_leads_to_the_website(page: Page) -> None:
 
 def test_the_website_says_the_port_one_came_in_by(page: Page) -> None:
     page.goto(WEBSITE)
-    expect(page.locator("body")).to_contain_text(PORT)
+    expect(page.locator("p.door")).to_have_text(f"You came in through port {PORT} of website.localhost")
+    addresses = page.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert [address for address in addresses if not address.startswith(WEBSITE)] == [LANDING]
+
+
+def asked_as(host: str, **headers: str) -> tuple[str, list[str]]:
+    """Ask for the website through the door by any name; return what it says of the door and where its links lead."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(PORT), timeout=10)
+    connection.request("GET", "/", headers={"Host": host} | {key.replace("_", "-"): headers[key] for key in headers})
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    assert answer.status == http.client.OK, body
+    (door,) = re.findall(r'<p class="door">(.*?)</p>', body)
+    return re.sub(r"<[^>]+>", "", door), re.findall(r'href="(https?:[^"]+)"', body)
+
+
+@pytest.mark.parametrize("port", [PORT, "9999"])
+def test_links_keep_the_port_whichever_it_is(port: str) -> None:
+    """As where a second door leads to the same website."""
+    said, links = asked_as(f"website.localhost:{port}")
+    assert said == f"You came in through port {port} of website.localhost"
+    assert links == [f"http://sandbox.localhost:{port}/"]
+
+
+def test_a_visitor_cannot_forge_the_door() -> None:
+    """The website believes the load balancer, which must not pass on what visitors say of proxies."""
+    forged = {"X_Forwarded_Host": "forged.example:1", "X_Forwarded_Proto": "https", "X_Forwarded_Port": "1"}
+    host = f"website.localhost:{PORT}"
+    assert asked_as(host, **forged) == asked_as(host)
 
 
 def test_the_website_needs_no_javascript(browser: Browser) -> None:
