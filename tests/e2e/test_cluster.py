@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import ssl
+import stat
 import subprocess
 import time
 import urllib.error
@@ -29,6 +30,7 @@ KUBECTL = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-
 IMAGE = "docker.io/library/busybox:latest"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 PACKING = "batch-packing"
+HOSTNAME = "kubernetes.io/hostname"
 
 Object = dict[str, Any]
 
@@ -163,6 +165,37 @@ def test_no_join_token_is_left() -> None:
     assert tokens["items"] == []
 
 
+def test_a_kubelet_reads_secrets_of_its_own_pods_only(namespace: str) -> None:
+    """The rights of system:nodes come from no role: the Node authorizer knows which pod runs where."""
+    here, there = workers()[0], workers()[-1]
+    for name, node in (("near", here), ("far", there)):
+        kubectl("create", "secret", "generic", name, "--from-literal=value=1")
+        environment = [{"name": "VALUE", "valueFrom": {"secretKeyRef": {"name": name, "key": "value"}}}]
+        apply(pod(name, nodeSelector={HOSTNAME: node}, container={"env": environment}))
+    ready("near", "far")
+
+    def read(secret: str) -> str:
+        path = f"/api/v1/namespaces/{namespace}/secrets/{secret}"
+        return on(here, f"kubectl --kubeconfig=/etc/kubernetes/kubelet.conf get --raw={path} 2>&1 || true")
+
+    assert json.loads(read("near"))["metadata"]["name"] == "near"
+    refused = read("far")
+    assert f'User "system:node:{here}" cannot get resource "secrets"' in refused
+    assert "no relationship found between node" in refused
+
+
+def test_the_users_kubeconfig_leads_here_and_is_the_users_alone() -> None:
+    """It is merged by the role cluster (cluster_kubeconfig_path)."""
+    path = Path("~/.kube/config").expanduser()
+    assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    context = f"{STATE.name}-admin@{STATE.name}"
+    line = [KUBECTL[0], f"--kubeconfig={path}", f"--context={context}", "--request-timeout=20s"]
+    asked = [*line, "auth", "can-i", "*", "*", "--all-namespaces"]
+    assert subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip() == "yes"
+    seen = [*line, "config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]
+    assert subprocess.run(seen, check=True, capture_output=True, text=True).stdout == server()
+
+
 def etcd_value(key: str) -> bytes:
     """Read a key's raw value from etcd with the API server's certificate."""
     configuration = get("configmap", "kubeadm-config", "--namespace=kube-system")["data"]["ClusterConfiguration"]
@@ -283,18 +316,17 @@ def test_profiles_spread_and_pack(namespace: str, scheduler: str, expected: int)
 def talkers(namespace: str) -> dict[str, str]:
     """Run a server on one worker, and a friend and a stranger on another; return where the server is reached."""
     here, there = workers()[0], workers()[-1]
-    host = "kubernetes.io/hostname"
     listen = ["sh", "-c", "mkdir /tmp/www && echo hello > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"]
     apply(
-        pod("server", *listen, nodeSelector={host: here}),
+        pod("server", *listen, nodeSelector={HOSTNAME: here}),
         {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "server"},
             "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]},
         },
-        pod("friend", nodeSelector={host: there}),
-        pod("stranger", nodeSelector={host: there}),
+        pod("friend", nodeSelector={HOSTNAME: there}),
+        pod("stranger", nodeSelector={HOSTNAME: there}),
     )
     ready("server", "friend", "stranger")
     return {
@@ -331,6 +363,52 @@ def test_network_policies_are_enforced_between_nodes(talkers: dict[str, str]) ->
         assert not hears("stranger", address), address
     kubectl("delete", "networkpolicy", "friends-only")
     assert until(lambda: hears("stranger", talkers["service"]), 30)
+
+
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
+    print("open")
+except OSError as error:
+    print("closed:", error)
+"""
+
+
+def connects(client: Object, address: str, port: int) -> bool:
+    """Tell whether a pod with Python can open a connection."""
+    where = f"--namespace={client['metadata']['namespace']}"
+    words = ["exec", where, client["metadata"]["name"], "--", "python", "-c", CONNECT, address, str(port)]
+    return kubectl(*words) == "open"
+
+
+def of_the_sample(release: str) -> Object:
+    """Give a pod of the sample application that runs."""
+    selector = f"--selector=app.kubernetes.io/instance={release},app.kubernetes.io/component=main"
+    pods = get("pods", "--namespace=apps", selector, "--field-selector=status.phase=Running")["items"]
+    found: Object = next(entry for entry in pods if "deletionTimestamp" not in entry["metadata"])
+    return found
+
+
+def test_only_the_api_reaches_the_database(namespace: str) -> None:
+    """By the sample application's own policies. A pod that looks like the API's in another namespace is none."""
+    api, database = of_the_sample("business-logic"), of_the_sample("postgresql")
+    image = {"image": api["spec"]["containers"][0]["image"]}
+    apply(pod("impostor", labels=api["metadata"]["labels"], container=image))
+    ready("impostor")
+    impostor = get("pod", "impostor")
+    address = database["status"]["podIP"]
+    assert connects(api, address, 5432)
+    assert connects(impostor, "kubernetes.default.svc", 443), "it has no network at all"
+    assert not connects(impostor, address, 5432)
+    kubectl("delete", "pod", "impostor")
+
+
+def test_services_are_nftables_rules() -> None:
+    configuration = get("configmap", "kube-proxy", "--namespace=kube-system")["data"]["config.conf"]
+    assert yaml.safe_load(configuration)["mode"] == "nftables"
+    for node in nodes():
+        assert "table ip kube-proxy" in on(node, "/usr/sbin/nft list tables").splitlines(), node
 
 
 def test_names_of_the_cluster_are_found(talkers: dict[str, str]) -> None:
