@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,27 @@ def test_preflight_knows_the_choices(name: str, value: str, known: str) -> None:
 def test_keys_of_an_agent_are_not_tried(path: Path) -> None:
     """A server refuses after six keys: the sandbox's own would not be reached."""
     assert "-o IdentitiesOnly=yes" in load(path)["ansible_ssh_common_args"]
+
+
+def test_the_cache_is_not_removed_below_another_sandboxs_machines(tmp_path: Path) -> None:
+    root = tmp_path / "cache/rootfs/0123"
+    root.mkdir(parents=True)
+    layer = tmp_path / "library/other/worker-1/lower"
+    layer.parent.mkdir(parents=True)
+    layer.write_text(str(root))
+    changes = [f"sandbox_name=t-{os.getpid()}", f"sandbox_cache_directory={tmp_path}/cache"]
+    changes.append(f"sandbox_library_directory={tmp_path}/library/mine")
+    line = ["ansible-playbook", "playbooks/clean.yml", "--inventory=inventories/dev"]
+    run = subprocess.run(
+        [*line, *(f"--extra-vars={change}" for change in changes)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    said = re.sub(r"\s+", " ", run.stdout)
+    assert run.returncode != 0
+    assert f"Nothing was removed: {layer.parent} stand on" in said
+    assert "Remove other first" in said
+    assert "PLAY [Teardown]" not in said
+    assert root.is_dir()
