@@ -1,7 +1,8 @@
 """Kills machines of a sandbox with SIGKILL.
 
 Usage: kill.py SANDBOX supervisor|everything MACHINE…. `supervisor` kills systemd-nspawn alone, as the kernel does when
-memory runs out; what it started lives on without it. `everything` kills all processes, as a loss of power does.
+memory runs out; what it started lives on without it. `everything` kills all processes, as a loss of power does. It ends
+when they have.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -38,9 +40,15 @@ def main() -> None:
     missing = [machine for machine, pids in found.items() if not pids]
     if missing:
         sys.exit(f"nothing of {', '.join(missing)} runs")
-    for pid in (pid for pids in found.values() for pid in pids):
+    pids = {pid for pids in found.values() for pid in pids}
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while living := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > deadline:
+            sys.exit(f"processes {living} live 10 s after they were killed")
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Lists what a sandbox left on this machine, one trace a line; ends with 1 when there is any.
 
-Usage: traces.py SANDBOX ADDRESS, the latter of its infra host, to which the door leads. It looks from outside: at
-/proc, the kernel's mounts, interfaces and rules, cgroups, directories and the user's kubeconfig, not at what the roles
-believe.
+Usage: traces.py SANDBOX ADDRESS HOME: the address of its infra host, to which the door leads, and the home of the user
+whose sandbox it was. It looks from outside: at /proc, the kernel's mounts, interfaces and rules, cgroups, the units of
+systemd, directories and the user's kubeconfig, not at what the roles believe.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 
 LIBRARY = Path("/var/lib/cicd-sandbox")
 CGROUPS = Path("/sys/fs/cgroup")
+UNITS = [Path("/etc/systemd/system"), Path("/run/systemd/system")]
+RUNNERS = Path("/var/cache/cicd-sandbox/queue/lock")
 
 
 def processes(sandbox: str, infra: str) -> Iterator[str]:
@@ -30,8 +33,26 @@ def processes(sandbox: str, infra: str) -> Iterator[str]:
         except OSError:
             continue
         names = f"{LIBRARY}/{sandbox}/" in command or f" {infra}:" in command
-        if names or f"/cicd-sandbox/{sandbox}/" in group:
+        if names or f"/cicd-sandbox/{sandbox}/" in group or f"/cicd-sandbox-{sandbox}-" in group:
             yield f"process {entry.name}: {command}"
+
+
+def runners(sandbox: str) -> Iterator[str]:
+    """Processes that build artifacts for the sandbox in the background."""
+    for lock in RUNNERS.glob(f"runner-{sandbox}-*"):
+        number = re.fullmatch(rf"runner-{sandbox}-(\d+)", lock.name)
+        if number and Path(f"/proc/{number[1]}").exists():
+            yield f"background build {number[1]}"
+
+
+def units(sandbox: str) -> Iterator[str]:
+    """Units of machines and of the door, links to them, and what systemd holds of them: a socket is PID 1's."""
+    pattern = f"cicd-sandbox-{sandbox}-*"
+    yield from (f"unit {path}" for folder in UNITS for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")))
+    if Path("/run/systemd/system").is_dir():
+        line = ["systemctl", "list-units", "--all", "--plain", "--no-legend", pattern]
+        held = subprocess.run(line, check=True, capture_output=True, text=True).stdout
+        yield from (f"in systemd: {unit}" for unit in held.splitlines())
 
 
 def mounts(sandbox: str) -> Iterator[str]:
@@ -57,20 +78,22 @@ def network(sandbox: str) -> Iterator[str]:
         yield f"nftables table {table}"
 
 
-def files(sandbox: str, state: Path) -> Iterator[str]:
+def files(sandbox: str, home: Path) -> Iterator[str]:
     """Directories, cgroups and the user's kubeconfig."""
-    yield from (f"directory {path}" for path in (LIBRARY / sandbox, state) if path.exists())
-    yield from (f"cgroup {path}" for path in CGROUPS.glob(f"*/cicd-sandbox/{sandbox}"))
-    yield from (f"unit {path}" for path in Path("/run/systemd/system").glob(f"cicd-sandbox-{sandbox}-*"))
-    kubeconfig = Path.home() / ".kube" / "config"
+    directories = (LIBRARY / sandbox, home / ".local/state/cicd-sandbox" / sandbox)
+    yield from (f"directory {path}" for path in directories if path.exists())
+    # cgroup v2 has one hierarchy, cgroup v1 one for each controller.
+    for pattern in (f"cicd-sandbox/{sandbox}", f"*/cicd-sandbox/{sandbox}", f"machine.slice/cicd-sandbox-{sandbox}-*"):
+        yield from (f"cgroup {path}" for path in CGROUPS.glob(pattern))
+    kubeconfig = home / ".kube/config"
     if kubeconfig.exists() and f"@{sandbox}" in kubeconfig.read_text():
         yield f"a context of {sandbox} in {kubeconfig}"
 
 
 def main() -> int:
-    sandbox, infra = sys.argv[1:]
-    state = Path.home() / ".local/state/cicd-sandbox" / sandbox
-    found = [*processes(sandbox, infra), *mounts(sandbox), *network(sandbox), *files(sandbox, state)]
+    sandbox, infra, home = sys.argv[1:]
+    found = [*processes(sandbox, infra), *runners(sandbox), *mounts(sandbox), *network(sandbox), *units(sandbox)]
+    found += files(sandbox, Path(home))
     sys.stdout.write("".join(f"{trace}\n" for trace in found))
     return 1 if found else 0
 
