@@ -114,8 +114,9 @@ unit-apps:
 molecule-%:
 	molecule test --no-command-borders -s $*
 
-# What only a host whose PID 1 is systemd does: each machine is a unit, and the door is a socket.
-molecule-under-systemd:
+# What only a host whose PID 1 is systemd does: each machine is a unit, and the door is a socket. There is no network:
+# where artifacts come from is found out, and they are begun, before.
+molecule-under-systemd: artifacts
 	scripts/under-systemd.sh $(MAKE) molecule-machines molecule-etcd
 
 ##@ Maintenance

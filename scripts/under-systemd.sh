@@ -2,7 +2,8 @@
 # Runs a command as this computer would with systemd as its PID 1: boots a copy-on-write view of the computer's own root
 # file system, runs the command in it, in this directory, and throws the view away. Ends as the command ended.
 # Usage: under-systemd.sh COMMAND [ARGUMENT…]
-# In the view: this checkout and the cache are the real ones; the network's only uplink leads nowhere.
+# In the view: this checkout and the cache are the real ones; the network's only uplink leads nowhere. What sandboxes of
+# this user found outside, where they could ask, is told: SANDBOX_RELEASES_FOUND.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,8 +19,14 @@ command -v systemd-nspawn >/dev/null || {
 
 name=under-systemd-$$
 console=$(mktemp --suffix=.log)
-# An overlay can't carry the machines' overlays: they lie on the disk.
+# An overlay can't carry the machines' overlays: they lie on the disk. Who holds a directory's lock is alive: those of
+# runs that were killed go.
+for left in /var/lib/cicd-sandbox-view.*; do
+  [ ! -d "$left" ] || flock --nonblock "$left" rm --recursive --force --one-file-system "$left" || true
+done
 library=$(mktemp --directory /var/lib/cicd-sandbox-view.XXXXXX)
+exec {lock}<"$library"
+flock "$lock"
 nspawn=
 finish() {
   [ -z "$nspawn" ] || { kill "$nspawn" && wait "$nspawn"; } 2>/dev/null || true
@@ -35,7 +42,8 @@ mkdir -p "$cache"
 rm --force /mnt/root/etc/resolv.conf
 touch /mnt/root/etc/resolv.conf
 
-SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
+# The view ends with this script, also where that is killed.
+SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes setpriv --pdeathsig TERM systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
   --machine="$name" --directory=/mnt/root --private-network --capability=all --bind=/dev/kmsg --resolv-conf=off \
   --timezone=off --console=pipe --system-call-filter=bpf --bind="$PWD" --bind="$cache" \
   --bind="$library:/var/lib/cicd-sandbox" systemd.unit=basic.target >"$console" 2>&1 </dev/null &
@@ -63,5 +71,8 @@ address add 192.0.2.2/24 dev uplink
 link set uplink up
 route add default via 192.0.2.1
 UPLINK
+releases=
+grep --quiet --no-messages '"source": "release"' "$HOME"/.local/state/cicd-sandbox/*/artifacts-source.json && releases=yes
 inside systemd-run --quiet --pipe --wait --collect --working-directory="$PWD" --setenv="PATH=$PATH" \
-  --setenv="HOME=$HOME" --setenv="ANSIBLE_CONFIG=${ANSIBLE_CONFIG:-$PWD/ansible.cfg}" -- "$@"
+  --setenv="HOME=$HOME" --setenv="SANDBOX_RELEASES_FOUND=$releases" \
+  --setenv="ANSIBLE_CONFIG=${ANSIBLE_CONFIG:-$PWD/ansible.cfg}" -- "$@"

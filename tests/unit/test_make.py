@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkout import REPOSITORY
+from checkout import REPOSITORY, load
 
 Programs = Callable[..., Path]
 
@@ -209,3 +211,21 @@ def test_it_is_the_first_that_tests_look_at(target: str) -> None:
     line = ["make", "--dry-run", "--old-file=venv", target]
     shown = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert 0 <= shown.find("scripts/playbook.sh </dev/null") < shown.find("scripts/stages.sh"), shown
+
+
+SEEN_IN_A_VIEW = re.findall(r"under-systemd\.sh .*", (REPOSITORY / "Makefile").read_text())[0].split(" molecule-")[1:]
+
+
+@pytest.mark.parametrize("scenario", SEEN_IN_A_VIEW)
+def test_a_view_without_network_goes_by_what_was_found_outside(scenario: str) -> None:
+    def probes(**environment: str) -> list[str]:
+        inventory = f"--inventory=molecule/{scenario}/inventory"
+        line = ["ansible", "localhost", inventory, "--module-name=debug", "--args=var=artifacts_probes"]
+        environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **environment}
+        shown = subprocess.run(line, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+        found: list[str] = json.loads(shown.stdout.partition("=>")[2])["artifacts_probes"]
+        return found
+
+    assert probes() == load(REPOSITORY / "roles/artifacts/defaults/main.yml")["artifacts_probes"]
+    # Nothing to ask: none refuses.
+    assert probes(SANDBOX_RELEASES_FOUND="yes") == []
