@@ -23,6 +23,7 @@ ARGUMENTS = {
     "groups": {"type": "dict", "required": True},
     "addresses": {"type": "dict", "required": True},
     "networks": {"type": "dict", "required": True},
+    "etcd_members": {"type": "int"},
     "bridge": {"type": "str", "default": ""},
     "values": {"type": "dict", "default": {}},
     "kubernetes": {"type": "str", "default": ""},
@@ -52,6 +53,7 @@ class ActionModule(ActionBase):
             names={name for host in hostvars for name in hostvars[host]},
             files=inventory_texts(given["sources"]),
             settings=list(settings(hostvars, roles)),
+            etcd_members=given["etcd_members"],
         )
         findings = check_inventory(inventory, roles, given["bridge"])
         if given["kubernetes"]:

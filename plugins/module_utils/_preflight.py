@@ -76,7 +76,7 @@ class Inventory:
 
     groups: group → hosts. addresses: host → address. networks: variable → CIDR. values: variable → value, of those
     whose text is looked at. names: all variables of all hosts. files: text files they are set in. settings: values of
-    variables that have a role's prefix.
+    variables that have a role's prefix. etcd_members: how many hosts of the group etcd are members; None for all.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -86,6 +86,7 @@ class Inventory:
     names: Iterable[str]
     files: Mapping[str, str]
     settings: Sequence[Setting] = ()
+    etcd_members: int | None = None
 
     def origin(self, name: str) -> str:
         """Return where a variable or a host is set, as ``file:line``; empty where no file has it."""
@@ -129,18 +130,7 @@ def check_groups(inventory: Inventory) -> list[Finding]:
         if not inventory.groups.get(group):
             found = "is empty" if group in inventory.groups else "is missing"
             findings.append(Finding(f"group {group}", found, inventory.origin(group), f"Give it a host, for {what}."))
-    members = len(inventory.groups.get("etcd", ()))
-    if members and members % 2 == 0:
-        findings.append(
-            Finding(
-                "group etcd",
-                f"has {members} members, of which {quorum(members)} have to answer: it survives the loss of "
-                f"{members - quorum(members)}, as {members - 1} would",
-                inventory.origin("etcd"),
-                "Take an odd number.",
-                warning=True,
-            )
-        )
+    findings += check_etcd_members(inventory)
     planes, workers = inventory.groups.get("control_plane", ()), inventory.groups.get("workers", ())
     findings += [
         Finding(f"host {host}", "is in control_plane and in workers", inventory.origin(host), "Take it out of one.")
@@ -148,6 +138,23 @@ def check_groups(inventory: Inventory) -> list[Finding]:
         if host in workers
     ]
     return findings
+
+
+def check_etcd_members(inventory: Inventory) -> list[Finding]:
+    """Check that there are hosts for all members of etcd, and warn of an even number."""
+    hosts = len(inventory.groups.get("etcd", ()))
+    members = hosts if inventory.etcd_members is None else inventory.etcd_members
+    origin = inventory.origin("etcd_members") or inventory.origin("etcd")
+    if hosts and not 1 <= members <= hosts:
+        remedy = f"Take a number from 1 to {hosts}, or give the group more hosts."
+        return [Finding("etcd_members", f"is {members}, but the group etcd has {hosts}", origin, remedy)]
+    if members % 2 or not hosts:
+        return []
+    found = (
+        f"has {members} members, of which {quorum(members)} have to answer: it survives the loss of "
+        f"{members - quorum(members)}, as {members - 1} would"
+    )
+    return [Finding("group etcd", found, origin, "Take an odd number.", warning=True)]
 
 
 def parse_network(text: str) -> Network | None:

@@ -30,6 +30,9 @@ options:
     description: Networks by the variable that has them. They must not overlap.
     type: dict
     required: true
+  etcd_members:
+    description: How many hosts of the group C(etcd) are members; all of them by default.
+    type: int
   bridge:
     description: Which of O(networks) the addresses have to be in; none if empty.
     type: str

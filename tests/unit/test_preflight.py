@@ -83,6 +83,24 @@ def test_warns_of_even_members_with_the_arithmetic(members: int, need: int, lose
     assert f"{members} members, of which {need} have to answer: it survives the loss of {lose}" in finding.found
 
 
+@pytest.mark.parametrize(("asked", "found"), [(3, 0), (2, 1), (1, 0), (None, 1)])
+def test_what_counts_is_the_members_that_are_asked_for(asked: int | None, found: int) -> None:
+    groups = GROUPS | {"etcd": ["etcd-1", "etcd-2", "etcd-3", "etcd-4"]}
+    findings = preflight.check_groups(inventory(groups=groups, etcd_members=asked))
+    assert [finding.warning for finding in findings] == [True] * found
+
+
+@pytest.mark.parametrize("asked", [0, 2])
+def test_refuses_more_members_than_hosts_and_none(asked: int) -> None:
+    files = {"group_vars/etcd.yml": f"etcd_members: {asked}\n"}
+    (finding,) = preflight.check_groups(inventory(etcd_members=asked, files=files))
+    assert not finding.warning
+    assert finding.text() == (
+        f"etcd_members: is {asked}, but the group etcd has 1 (group_vars/etcd.yml:1)."
+        " Take a number from 1 to 1, or give the group more hosts."
+    )
+
+
 def test_refuses_a_host_that_is_control_plane_and_worker() -> None:
     (finding,) = preflight.check_groups(inventory(groups=GROUPS | {"workers": ["worker-1", "cp-1"]}))
     assert finding.text() == "host cp-1: is in control_plane and in workers (hosts.yml:5). Take it out of one."

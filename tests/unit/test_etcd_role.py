@@ -1,0 +1,127 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Task files of role etcd and what others know of its members, on this host and with programs that only pretend."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import REPOSITORY, load
+
+MEMBERS = ["etcd-1", "etcd-2", "etcd-3"]
+
+
+class Site:
+    """An inventory in a directory of its own; all of its hosts are this one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.variables: dict[str, Any] = {
+            # The lock of a sandbox is the whole machine's.
+            "sandbox_name": f"t-{os.getpid()}",
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "sandbox_state_directory": str(directory / "state"),
+            "etcd_directory": str(directory / "etcd"),
+        }
+        self.groups: dict[str, dict[str, dict[str, Any]]] = {
+            "infra": {"infra-1": {}},
+            "etcd": {name: {"ansible_host": f"198.18.0.1{name[-1]}"} for name in MEMBERS},
+            "control_plane": {"cp-1": {}},
+            "workers": {},
+        }
+        self.group_variables: dict[str, dict[str, Any]] = {}
+        # Stronger than a role's own variables.
+        self.extra: dict[str, Any] = {
+            "__etcd_pki": str(directory / "pki"),
+            "__etcd_programs": str(directory),
+        }
+        self.succeeded = False
+
+    def program(self, name: str, script: str) -> None:
+        (self.directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.directory / name).chmod(0o755)
+
+    def said(self, *tasks: dict[str, Any], hosts: str = "etcd") -> list[str]:
+        """Run tasks; give what they said: messages of failures and of debug."""
+        children = {
+            name: {"hosts": members, "vars": self.group_variables.get(name, {})}
+            for name, members in self.groups.items()
+        }
+        inventory = {"all": {"vars": self.variables, "children": children}}
+        play = {"hosts": hosts, "gather_facts": False, "any_errors_fatal": True, "tasks": list(tasks)}
+        (self.directory / "hosts.yml").write_text(yaml.safe_dump(inventory))
+        (self.directory / "play.yml").write_text(yaml.safe_dump([play]))
+        (self.directory / "extra.yml").write_text(yaml.safe_dump(self.extra))
+        line = ["ansible-playbook", f"--inventory={self.directory}/hosts.yml", str(self.directory / "play.yml")]
+        run = subprocess.run(
+            [*line, f"--extra-vars=@{self.directory}/extra.yml"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            env={
+                **os.environ,
+                "PATH": f"{self.directory}:{os.environ['PATH']}",
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            },
+        )
+        self.succeeded = run.returncode == 0
+        answer = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]
+        results = [result for task in answer["plays"][0]["tasks"] for result in task["hosts"].values()]
+        return [
+            str(result["msg"])
+            for result in results
+            if "msg" in result and (result.get("failed") or str(result.get("action")).endswith("debug"))
+        ]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def part(name: str, role: str = "etcd", **variables: Any) -> dict[str, Any]:
+    """Include a part of a role; its variables stay for the tasks that follow."""
+    role_of = {"name": f"cicd.sandbox.{role}", "tasks_from": name, "public": True}
+    return {"ansible.builtin.include_role": role_of, "vars": variables}
+
+
+def debug(expression: str) -> dict[str, Any]:
+    return {"ansible.builtin.debug": {"msg": "{{ " + expression + " }}"}}
+
+
+# --- who the members are ----------------------------------------------------------------------------------------------
+
+
+def test_every_host_knows_members_that_only_their_own_group_describes(site: Site) -> None:
+    site.group_variables["etcd"] = {"etcd_members": 2, "etcd_client_port": 12379}
+    site.groups["etcd"]["etcd-2"]["etcd_address"] = "etcd-2.lan"
+    expected = "['https://198.18.0.11:12379', 'https://etcd-2.lan:12379']"
+    cluster = {"ansible.builtin.include_vars": f"{REPOSITORY}/roles/cluster/vars/main.yml"}
+    said = site.said(part("main", role="sandbox"), cluster, debug("__cluster_etcd_endpoints"), hosts="control_plane")
+    assert said == [expected]
+
+
+@pytest.mark.parametrize("group", ["all", "etcd"])
+def test_members_are_the_same_for_their_role_and_for_others(site: Site, group: str) -> None:
+    (site.directory / "state/pki/etcd").mkdir(parents=True)
+    for name in ("ca.crt", "ca.key"):
+        (site.directory / "state/pki/etcd" / name).touch()
+    site.group_variables["etcd"] = {"etcd_members": 1} if group == "etcd" else {}
+    site.variables |= {"etcd_members": 1} if group == "all" else {}
+    said = site.said(part("preflight"), debug("__etcd_hosts"), debug("__etcd_peer_urls"), hosts="etcd-3")
+    assert said == ["['etcd-1']", "{'etcd-1': 'https://198.18.0.11:2380'}"]
+    assert site.said(part("main", role="sandbox"), debug("sandbox_etcd_hosts"), hosts="cp-1") == ["['etcd-1']"]
+
+
+def test_members_are_all_hosts_of_the_group_where_nothing_else_is_said(site: Site) -> None:
+    port = load(REPOSITORY / "roles/etcd/defaults/main.yml")["etcd_client_port"]
+    said = site.said(part("main", role="sandbox"), debug("sandbox_etcd_endpoints"), hosts="cp-1")
+    assert said == [str([f"https://198.18.0.1{number}:{port}" for number in (1, 2, 3)])]
