@@ -125,3 +125,22 @@ def test_members_are_all_hosts_of_the_group_where_nothing_else_is_said(site: Sit
     port = load(REPOSITORY / "roles/etcd/defaults/main.yml")["etcd_client_port"]
     said = site.said(part("main", role="sandbox"), debug("sandbox_etcd_endpoints"), hosts="cp-1")
     assert said == [str([f"https://198.18.0.1{number}:{port}" for number in (1, 2, 3)])]
+
+
+# --- what is refused before anything changes --------------------------------------------------------------------------
+
+
+def test_members_whose_authority_the_controller_lost_are_not_given_a_new_one(site: Site) -> None:
+    assert site.said(part("preflight")) == []
+    (site.directory / "pki").mkdir()
+    (site.directory / "pki/ca.crt").touch()
+    said = " ".join(site.said(part("preflight")))
+    assert [name for name in MEMBERS if f"{name} is a member of etcd already" not in said] == []
+    assert f"{site.directory}/state/pki/etcd/ca.key" in said
+    assert "backup" in said
+
+
+def test_data_without_the_controllers_authority_is_left_alone_too(site: Site) -> None:
+    (site.directory / "etcd/data/member/wal").mkdir(parents=True)
+    (site.directory / "etcd/data/member/wal/0.wal").touch()
+    assert "already" in " ".join(site.said(part("preflight")))
