@@ -15,6 +15,7 @@ import yaml
 from checkout import REPOSITORY, load
 
 MEMBERS = ["etcd-1", "etcd-2", "etcd-3"]
+STANDING = {"healthy": True, "active": True, "enabled": True, "outdated": False, "data": True}
 
 
 class Site:
@@ -144,3 +145,56 @@ def test_data_without_the_controllers_authority_is_left_alone_too(site: Site) ->
     (site.directory / "etcd/data/member/wal").mkdir(parents=True)
     (site.directory / "etcd/data/member/wal/0.wal").touch()
     assert "already" in " ".join(site.said(part("preflight")))
+
+
+@pytest.mark.parametrize(("heartbeat", "election"), [(250, 1249), (250, 50001)])
+def test_times_that_etcd_refuses_are_refused_before_a_member_is_restarted(
+    site: Site, heartbeat: int, election: int
+) -> None:
+    site.variables |= {"etcd_heartbeat_milliseconds": heartbeat, "etcd_election_milliseconds": election}
+    said = " ".join(site.said(part("preflight")))
+    assert f"etcd_heartbeat_milliseconds is {heartbeat}, etcd_election_milliseconds {election}" in said
+
+
+# --- one member after the other ---------------------------------------------------------------------------------------
+
+SYSTEMCTL = """\
+case "$*" in
+*show*) echo LoadState=loaded; echo ActiveState=$(cat {directory}/active); echo UnitFileState=enabled ;;
+*stop*) echo inactive > {directory}/active; echo stop >> {directory}/calls ;;
+*start*) echo {after} > {directory}/active; echo start >> {directory}/calls ;;
+*is-enabled*) echo enabled ;;
+esac
+"""
+STATUS = REPOSITORY / "tests/unit/fixtures/etcd/endpoint_status.json"
+LIST = REPOSITORY / "tests/unit/fixtures/etcd/member_list.json"
+
+
+def restart(site: Site, *, outdated: list[str], after: str = "active") -> list[str]:
+    """Have outdated members restarted, after which their service is in a state; give the calls of systemctl."""
+    (site.directory / "active").write_text("active\n")
+    (site.directory / "calls").touch()
+    site.program("systemctl", SYSTEMCTL.format(directory=site.directory, after=after))
+    site.program("etcdctl", f'case "$*" in *status*) cat {STATUS} ;; *) cat {LIST} ;; esac')
+    site.program("journalctl", "echo 'expected a number'")
+    site.variables["etcd_timeout"] = 0
+    for name in MEMBERS:
+        site.groups["etcd"][name]["__etcd_found"] = {**STANDING, "outdated": name in outdated}
+    site.variables["__etcd_plan"] = {"action": "keep"}
+    site.said(part("service"))
+    return (site.directory / "calls").read_text().split()
+
+
+def test_nothing_is_restarted_where_all_run_with_what_is_configured(site: Site) -> None:
+    assert restart(site, outdated=[]) == []
+    assert site.succeeded
+
+
+def test_outdated_members_are_restarted(site: Site) -> None:
+    assert restart(site, outdated=["etcd-1", "etcd-3"]) == ["stop", "start"] * 2
+    assert site.succeeded
+
+
+def test_a_member_that_does_not_come_back_is_the_last_that_was_restarted(site: Site) -> None:
+    assert restart(site, outdated=MEMBERS, after="activating") == ["stop", "start"]
+    assert not site.succeeded
