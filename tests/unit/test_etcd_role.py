@@ -198,3 +198,12 @@ def test_outdated_members_are_restarted(site: Site) -> None:
 def test_a_member_that_does_not_come_back_is_the_last_that_was_restarted(site: Site) -> None:
     assert restart(site, outdated=MEMBERS, after="activating") == ["stop", "start"]
     assert not site.succeeded
+
+
+# --- join file, snapshot, restore -------------------------------------------------------------------------------------
+
+
+def test_a_join_file_of_an_earlier_run_goes_before_members_are_looked_at() -> None:
+    tasks = load(REPOSITORY / "roles/etcd/tasks/install.yml")
+    files = next(task["cicd.sandbox.text_files"]["files"] for task in tasks if "cicd.sandbox.text_files" in task)
+    assert {"path": "{{ __etcd_join_file }}", "state": "absent"} in files
