@@ -207,3 +207,15 @@ def test_a_join_file_of_an_earlier_run_goes_before_members_are_looked_at() -> No
     tasks = load(REPOSITORY / "roles/etcd/tasks/install.yml")
     files = next(task["cicd.sandbox.text_files"]["files"] for task in tasks if "cicd.sandbox.text_files" in task)
     assert {"path": "{{ __etcd_join_file }}", "state": "absent"} in files
+
+
+def test_a_snapshot_takes_as_long_as_it_needs(site: Site) -> None:
+    site.program("etcdctl", f'echo "$*" > {site.directory}/line; for file; do :; done; touch "$file"')
+    site.program("etcdutl", """echo '{"revision": 1, "totalKey": 2}'""")
+    site.variables["__etcd_found"] = {"cluster_id": "c1"}
+    place = {"__etcd_remote": f"{site.directory}/s.db", "__etcd_local": f"{site.directory}/state/backups/etcd/s"}
+    (said,) = site.said(part("take", **place), hosts="etcd-1")
+    assert "revision 1, 2 keys" in said
+    line = (site.directory / "line").read_text()
+    assert "snapshot save" in line
+    assert "--command-timeout" not in line
