@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -219,3 +221,24 @@ def test_a_snapshot_takes_as_long_as_it_needs(site: Site) -> None:
     line = (site.directory / "line").read_text()
     assert "snapshot save" in line
     assert "--command-timeout" not in line
+
+
+def test_the_api_server_is_looked_for_where_it_always_listens(site: Site) -> None:
+    site.groups["control_plane"]["cp-1"] = {"etcd_address": "127.0.0.9"}
+    site.extra["__etcd_api_server_manifest"] = str(site.directory / "none.yaml")
+    listener = socket.create_server(("127.0.0.1", 0))
+    site.extra["__etcd_api_server_port"] = listener.getsockname()[1]
+    listener.settimeout(30)
+    asked: list[str] = []
+
+    def end_when_asked() -> None:
+        with listener:
+            connection, _ = listener.accept()
+            asked.append(connection.getsockname()[0])
+            connection.close()
+
+    thread = Thread(target=end_when_asked)
+    thread.start()
+    site.said(part("api_server_stop"), hosts="cp-1")
+    thread.join()
+    assert asked == ["127.0.0.1"]
