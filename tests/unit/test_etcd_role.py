@@ -242,3 +242,11 @@ def test_the_api_server_is_looked_for_where_it_always_listens(site: Site) -> Non
     site.said(part("api_server_stop"), hosts="cp-1")
     thread.join()
     assert asked == ["127.0.0.1"]
+
+
+def test_an_interrupted_restore_is_named_before_the_cluster_is_touched(site: Site) -> None:
+    site.extra["__cluster_found_names"] = ["kubelet.conf", "kube-apiserver.yaml.etcd-restore"]
+    site.extra["__cluster_lost_files"] = []
+    said = " ".join(site.said(part("preflight", role="cluster"), hosts="cp-1"))
+    assert "etcd_restore.yml" in said
+    assert "cp-1" in said
