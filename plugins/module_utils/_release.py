@@ -224,10 +224,13 @@ def reachable(url: str, timeout: float) -> str:
 
 def find_source(wanted: str, probes: Sequence[str], timeout: float) -> dict[str, str]:
     """{source, network, reason}: where components come from, and why. Probes run side by side."""
-    if wanted != "auto":
+    if wanted == "build":
         return {"source": wanted, "network": "not probed", "reason": f"artifacts_source is {wanted}"}
     with ThreadPoolExecutor(max_workers=max(len(probes), 1)) as pool:
         refusals = [refusal for refusal in pool.map(lambda url: reachable(url, timeout), probes) if refusal]
+    if refusals and wanted == "release":
+        reason = f"artifacts_source is release, but official releases can't be had from here ({refusals[0]})"
+        return {"source": "release", "network": "closed", "reason": reason}
     if refusals:
         reason = f"no official releases from here ({refusals[0]}): all is built from package registries"
         return {"source": "build", "network": "closed", "reason": reason}

@@ -12,6 +12,7 @@ version_added: "0.1.0"
 description:
   - Asks a release server and an image registry for a sign of life, once, and writes down what was found. Later runs
     read that.
+  - Fails where only releases are wanted and they can't be had. Nothing is written then.
 options:
   wanted:
     description: The source that is wanted; V(auto) takes releases where every probe answers.
@@ -90,6 +91,9 @@ def main() -> None:
     if known.get("wanted") == wanted and "source" in known:
         module.exit_json(changed=False, **known)
     found = {"wanted": wanted, **find_source(wanted, module.params["probes"], module.params["timeout"])}
+    if wanted == "release" and found["network"] == "closed":
+        remedy = "Let this machine reach them, or set artifacts_source to auto or build."
+        module.fail_json(msg=f"{found['reason']}. {remedy}")
     if not module.check_mode:
         try:
             # The state directory holds secrets too.

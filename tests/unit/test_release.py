@@ -32,6 +32,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._release import (
     release_key,
 )
 from ansible_collections.cicd.sandbox.plugins.modules import artifacts_source
+from modules import run_module
 
 SUM = "a" * 64
 
@@ -304,3 +305,20 @@ def test_the_network_is_probed_once(
     assert (again["changed"], again["source"]) == (False, "release")
     # Who asks for something else gets it.
     assert run(wanted="build")["source"] == "build"
+
+
+def test_releases_that_are_wanted_and_cannot_be_had_are_refused(
+    upstream: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, url = upstream
+    arguments = {"wanted": "release", "probes": [f"{url}/stable.txt"], "path": str(tmp_path / "state/source.json")}
+    refused = run_module("artifacts_source", arguments, capsys)
+    assert refused["failed"]
+    assert f"artifacts_source is release, but official releases can't be had from here ({url}" in refused["msg"]
+    assert "auto or build" in refused["msg"]
+    assert not (tmp_path / "state").exists()
+    (folder / "stable.txt").write_text("v1")
+    assert run_module("artifacts_source", arguments, capsys)["network"] == "open"
+    # What stands does not depend on the network being there at each run.
+    (folder / "stable.txt").unlink()
+    assert not run_module("artifacts_source", arguments, capsys)["changed"]
