@@ -249,6 +249,8 @@ def check_names(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding
             # Extra variables win over a role's, and are in no file of the inventory.
             if origin:
                 remedy = "Take it out; --extra-vars is stronger than a role."
+                meant = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0.75)
+                remedy += f" Did you mean {meant[0]}?" if meant else ""
                 findings.append(Finding(name, f"is fixed in roles/{fixed[name]}/vars", origin, remedy))
             continue
         role = next((role for role in roles if name.startswith(f"{role}_")), None)
@@ -348,11 +350,29 @@ def check_memory(host: str, have_mb: int, need_mb: int) -> list[Finding]:
 
 
 def check_disk(host: str, path: str, free_mb: int, need_mb: int) -> list[Finding]:
-    """Compare the free space below a path with what is needed."""
+    """Compare the free space below a path, or below several on one file system, with what is needed."""
     if free_mb >= need_mb:
         return []
     remedy = "Free some space, or use another file system."
-    return [Finding(host, f"{path} has {free_mb} MiB free, {need_mb} are needed", "preflight_disk_mb", remedy)]
+    found = f"{path} {'have' if ' and ' in path else 'has'} {free_mb} MiB free, {need_mb} are needed"
+    return [Finding(host, found, "preflight_disk_mb, sandbox_cache_free_gib", remedy)]
+
+
+def check_disks(host: str, needs: Iterable[tuple[str, int, int]], free: Mapping[int, int]) -> list[Finding]:
+    """Compare the free space of each file system with the sum of what is needed there.
+
+    needs: (path, its file system, MiB that are needed there). free: file system → MiB free.
+    """
+    paths: dict[int, list[str]] = {}
+    sums: dict[int, int] = {}
+    for path, device, need_mb in needs:
+        paths.setdefault(device, []).append(path)
+        sums[device] = sums.get(device, 0) + need_mb
+    return [
+        finding
+        for device, need_mb in sums.items()
+        for finding in check_disk(host, " and ".join(dict.fromkeys(paths[device])), free[device], need_mb)
+    ]
 
 
 def check_disk_share(host: str, path: str, free_percent: int, need_percent: int) -> list[Finding]:
@@ -462,12 +482,21 @@ def read_settings(proc: Path, names: Iterable[str]) -> dict[str, int | None]:
     return values
 
 
-def disk_usage(path: Path) -> tuple[int, int]:
-    """Return the MiB free where a path is, or would be made, and their share of the file system in per cent."""
+@dataclass(frozen=True)
+class Disk:
+    """The file system where a path is, or would be made: its device number, the MiB free, their share in per cent."""
+
+    device: int
+    free_mb: int
+    free_percent: int
+
+
+def disk_usage(path: Path) -> Disk:
+    """Return what is free where a path is, or would be made."""
     while not path.exists():
         path = path.parent
     usage = shutil.disk_usage(path)
-    return usage.free // 1024**2, usage.free * 100 // usage.total
+    return Disk(path.stat().st_dev, usage.free // 1024**2, usage.free * 100 // usage.total)
 
 
 def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:

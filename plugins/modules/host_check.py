@@ -37,7 +37,7 @@ options:
         type: path
         required: true
       free_mb:
-        description: How many MiB have to be free there.
+        description: How many MiB have to be free there; what is needed on one file system is added.
         type: int
         default: 0
       free_percent:
@@ -172,11 +172,13 @@ def main() -> None:
         else preflight.check_swap(host, preflight.swap_devices(preflight.read(proc / "swaps")))
     )
     findings += preflight.check_memory(host, preflight.memory_mb(preflight.read(proc / "meminfo")), params["memory_mb"])
-    for item in params["disks"]:
-        if not (item["used_when"] and Path(item["used_when"]).exists()):
-            free, share = preflight.disk_usage(Path(item["path"]))
-            findings += preflight.check_disk(host, item["path"], free, item["free_mb"])
-            findings += preflight.check_disk_share(host, item["path"], share, item["free_percent"])
+    wanted = [item for item in params["disks"] if not (item["used_when"] and Path(item["used_when"]).exists())]
+    disks = {item["path"]: preflight.disk_usage(Path(item["path"])) for item in wanted}
+    needs = [(item["path"], disks[item["path"]].device, item["free_mb"]) for item in wanted if item["free_mb"]]
+    findings += preflight.check_disks(host, needs, {disk.device: disk.free_mb for disk in disks.values()})
+    for item in wanted:
+        share = disks[item["path"]].free_percent
+        findings += preflight.check_disk_share(host, item["path"], share, item["free_percent"])
     listeners = preflight.read_listeners(proc, [item.number for item in ports])
     if any(listener.pid == 1 for listener in listeners) and Path("/run/systemd/system").is_dir():
         _code, units, _errors = module.run_command(["systemctl", "show", "*.socket", "--property=Id,Listen"])

@@ -170,6 +170,12 @@ def test_a_value_that_a_role_has_fixed_is_ignored_only_where_a_file_sets_it() ->
     ]
 
 
+def test_suggests_who_owns_a_fact_that_a_role_has_only_taken_over() -> None:
+    roles = {"registry": Role(fixed={"registry_port"}), "sandbox": Role(settable={"sandbox_registry_port"})}
+    (finding,) = preflight.check_names(inventory(names=["registry_port"], files={"all.yml": "registry_port: 1"}), roles)
+    assert finding.remedy.endswith(" Did you mean sandbox_registry_port?")
+
+
 def test_values_are_those_of_the_argument_specs() -> None:
     settings = [
         Setting("cluster_ready_timeout", "300", "cp-1"),
@@ -221,9 +227,19 @@ def test_compares_free_space() -> None:
 
 
 def test_free_space_of_a_directory_to_come_is_its_parents(tmp_path: Path) -> None:
-    free, share = preflight.disk_usage(tmp_path / "not" / "yet")
-    assert free > 0
-    assert 0 <= share <= 100
+    disk = preflight.disk_usage(tmp_path / "not" / "yet")
+    assert disk.device == tmp_path.stat().st_dev
+    assert disk.free_mb > 0
+    assert 0 <= disk.free_percent <= 100
+
+
+def test_needs_on_one_file_system_are_added() -> None:
+    needs = [("/var/lib/x", 1, 60), ("/var/cache/x", 1, 50), ("/srv", 2, 60)]
+    assert preflight.check_disks("cp-1", needs, {1: 110, 2: 60}) == []
+    (finding,) = preflight.check_disks("cp-1", needs, {1: 109, 2: 60})
+    assert finding.found == "/var/lib/x and /var/cache/x have 109 MiB free, 110 are needed"
+    (finding,) = preflight.check_disks("cp-1", needs, {1: 110, 2: 59})
+    assert finding.found == "/srv has 59 MiB free, 60 are needed"
 
 
 def test_compares_the_free_share() -> None:
