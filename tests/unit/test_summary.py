@@ -1,0 +1,87 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the summary says of an inventory: addresses, credentials, what was left out and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from checkout import REPOSITORY
+
+PLAYBOOK = f"""
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {{name: cicd.sandbox.sandbox, public: true}}
+    - ansible.builtin.include_vars: {REPOSITORY}/roles/summary/defaults/main.yml
+    - ansible.builtin.include_vars: {REPOSITORY}/roles/summary/vars/main.yml
+    - ansible.builtin.set_fact:
+        __summary_machines: >-
+          {{{{ [dict(name='infra-1', address='a', roles='infra', kubernetes='')] * groups['machines'] | length }}}}
+        __summary_times: []
+    - ansible.builtin.debug:
+        msg:
+          links: "{{{{ __summary_links | map(attribute='url') }}}}"
+          left_out: "{{{{ __summary_left_out }}}}"
+          secrets: "{{{{ __summary_secrets }}}}"
+          page: "{{{{ lookup('cicd.sandbox.template', '{REPOSITORY}/roles/summary/templates/index.html.j2') }}}}"
+          text: "{{{{ lookup('cicd.sandbox.template', '{REPOSITORY}/roles/summary/templates/summary.txt.j2') }}}}"
+"""
+
+
+def summary(directory: Path, source: dict[str, str], inventory: str = "dev", **variables: Any) -> dict[str, Any]:
+    """Say what the summary says where the network was found like this."""
+    (directory / "artifacts-source.json").write_text(json.dumps(source))
+    (directory / "play.yml").write_text(PLAYBOOK)
+    (directory / "variables.yml").write_text(yaml.safe_dump(variables | {"sandbox_state_directory": str(directory)}))
+    line = ["ansible-playbook", f"--inventory=inventories/{inventory}", "--extra-vars", f"@{directory}/variables.yml"]
+    # Not the guard: a run of that sandbox may be going on.
+    callbacks = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
+    environment = {**os.environ, **callbacks}
+    line.append(str(directory / "play.yml"))
+    run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
+    said: dict[str, Any] = tasks[-1]["hosts"]["localhost"]["msg"]
+    return said
+
+
+def test_a_sandbox_of_official_releases_lacks_nothing(tmp_path: Path) -> None:
+    said = summary(tmp_path, {"source": "release", "reason": "official releases can be had: they are used"})
+    assert said["left_out"] == []
+    assert "Nothing: no part was switched off" in said["page"]
+    assert said["links"] == ["http://website.localhost:8080/", "http://sandbox.localhost:8080/"]
+    assert "machines on this computer. <code>make down</code>" in said["page"]
+    assert [row["what"] for row in said["secrets"]] == [
+        "kubeconfig, context dev-admin@dev",
+        "admin kubeconfig of this sandbox alone",
+        "image registry 198.18.0.2:5000, user sandbox",
+        "SSH key of the machines, user root",
+    ]
+
+
+def test_what_was_built_is_not_upstreams(tmp_path: Path) -> None:
+    reason = "no official releases from here (https://dl.k8s.io: refused): all is built from package registries"
+    (row,) = summary(tmp_path, {"source": "build", "reason": reason})["left_out"]
+    assert row["name"] == "upstream's binaries and signatures"
+    assert row["reason"].startswith(f"{reason}. ")
+
+
+def test_what_is_switched_off_is_said_with_what_was_added(tmp_path: Path) -> None:
+    mine = {"name": "my part", "reason": "I took it out"}
+    said = summary(tmp_path, {}, cluster_local_path_enabled=False, summary_left_out=[mine])
+    assert [row["name"] for row in said["left_out"]] == ["my part", "StorageClass local-path"]
+    assert "left out: StorageClass local-path: cluster_local_path_enabled is false" in said["text"]
+
+
+def test_hosts_of_yours_are_reached_at_their_own_names(tmp_path: Path) -> None:
+    said = summary(tmp_path, {}, "prod", sandbox_domain="sandbox.lan")
+    assert said["links"][0] == "http://website.sandbox.lan/"
+    assert "machines on hosts of yours.</p>" in said["page"]
+    assert next(row["what"] for row in said["secrets"]) == "kubeconfig, context prod-user@production"
+    assert not [row for row in said["secrets"] if "SSH" in row["what"]]
