@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -103,14 +104,36 @@ def stale_files(store: Server, plans: Iterable[ComponentPlan]) -> list[Component
     wanted = [(plan, sums) for plan in plans if (sums := store_sums(plan))]
     if not wanted:
         return []
-    answers = store.ask("GET", [f"/{plan.name}/{plan.version}/{SUMS}" for plan, _ in wanted])
-    stale = []
-    for (plan, sums), (status, _, body) in zip(wanted, answers, strict=True):
+    paths = [f"/{plan.name}/{plan.version}/{name}" for plan, _ in wanted for name in (SUMS, "")]
+    answers = store.ask("GET", paths)
+    for path, (status, _, _) in zip(paths, answers, strict=True):
         if status not in (200, 404):
-            raise ArtifactError(f"{store.url}/{plan.name}/{plan.version}/{SUMS} answers {status}")
-        if status == 404 or parse_sums(body.decode(errors="replace")) != sums:
+            raise ArtifactError(f"{store.url}{path} answers {status}")
+    stale = []
+    for (plan, sums), stated, listed in zip(wanted, answers[::2], answers[1::2], strict=True):
+        published = parse_sums(stated[2].decode(errors="replace")) if stated[0] == 200 else None
+        if published != sums or listed[0] != 200 or not looks_whole(plan, listed[2]):
             stale.append(plan)
     return stale
+
+
+def looks_whole(plan: ComponentPlan, listing: bytes) -> bool:
+    """Whether a folder of the store looks as it was left: sizes as in the cache, nothing younger than the sums.
+
+    listing: nginx's autoindex_format json: a list of {name, type, mtime, size}, mtime as in HTTP headers. SHA256SUMS is
+    written last, so that a file that changed since is younger.
+    """
+    if plan.entry is None:
+        return True
+    try:
+        found = {item["name"]: (item["size"], parsedate_to_datetime(item["mtime"])) for item in json.loads(listing)}
+        published = found[SUMS][1]
+        return all(
+            found[name][0] == (plan.entry.directory / name).stat().st_size and found[name][1] <= published
+            for name in plan.files
+        )
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def sums_text(plan: ComponentPlan) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 SUMS = "SHA256SUMS"
 CHUNK = 1 << 20
@@ -96,7 +97,9 @@ class Store:
                     digest.update(chunk)
                     stream.write(chunk)
             if digest.hexdigest() != expected:
-                raise StoreError(f"{self._base}/{wanted.name} has the sum {digest.hexdigest()}, {SUMS} says {expected}")
+                found = f"{self._base}/{wanted.name} has the sum {digest.hexdigest()}, {SUMS} says {expected}"
+                folder = urlsplit(self._base).path
+                raise StoreError(f"{found}: it is damaged. Remove {folder} from the store; the next run fills it again")
             apply_attributes(wanted, partial)
             partial.replace(wanted.dest)
         except HTTPException as error:

@@ -94,7 +94,19 @@ def plan(tmp_path: Path) -> ComponentPlan:
     return ComponentPlan("tool", "1.0.0", 1, ["tool"], ["ctl"], entry, [image])
 
 
-SUMS, MANIFEST = "/tool/1.0.0/SHA256SUMS", "/v2/registry.k8s.io/tool/manifests/v1.0.0"
+FOLDER, SUMS, MANIFEST = "/tool/1.0.0/", "/tool/1.0.0/SHA256SUMS", "/v2/registry.k8s.io/tool/manifests/v1.0.0"
+
+
+def publish(handler: type[Answers], plan: ComponentPlan, size: int = 7, seconds: int = 0) -> None:
+    """Let the store hold the component as it was uploaded, its program of that size and so much younger."""
+    text = sums_text(plan).encode()
+    files = [("tool", size, seconds), ("SHA256SUMS", len(text), 1)]
+    listing = [
+        {"name": name, "type": "file", "mtime": f"Sat, 28 Nov 2026 02:50:{second:02d} GMT", "size": length}
+        for name, length, second in files
+    ]
+    for path, body in ((SUMS, text), (FOLDER, json.dumps(listing).encode())):
+        handler.answers[path] = (200, {"Content-Length": str(len(body))}, body)
 
 
 def test_what_the_store_lacks(server: tuple[Server, type[Answers]], plan: ComponentPlan) -> None:
@@ -102,12 +114,25 @@ def test_what_the_store_lacks(server: tuple[Server, type[Answers]], plan: Compon
     assert stale_files(store, [plan]) == [plan]
     handler.answers[SUMS] = (200, {"Content-Length": "6"}, b"0  tool"[:6])
     assert stale_files(store, [plan]) == [plan]
-    text = sums_text(plan).encode()
-    handler.answers[SUMS] = (200, {"Content-Length": str(len(text))}, text)
+    publish(handler, plan)
     assert stale_files(store, [plan]) == []
     handler.answers[SUMS] = (500, {}, b"")
     with pytest.raises(ArtifactError, match="answers 500"):
         stale_files(store, [plan])
+
+
+@pytest.mark.parametrize("damage", [{"size": 6}, {"seconds": 2}])
+def test_a_file_that_changed_in_the_store_is_published_anew(
+    server: tuple[Server, type[Answers]], plan: ComponentPlan, damage: dict[str, int]
+) -> None:
+    store, handler = server
+    publish(handler, plan, **damage)
+    assert stale_files(store, [plan]) == [plan]
+    publish(handler, plan)
+    assert stale_files(store, [plan]) == []
+    for listing in (b"no list", b"[{}]", b"[]"):
+        handler.answers[FOLDER] = (200, {"Content-Length": str(len(listing))}, listing)
+        assert stale_files(store, [plan]) == [plan]
 
 
 def test_only_what_machines_install_is_published(plan: ComponentPlan) -> None:
@@ -134,8 +159,7 @@ def test_what_the_registry_lacks(server: tuple[Server, type[Answers]], plan: Com
 def test_what_is_published_needs_no_second_question(server: tuple[Server, type[Answers]], plan: ComponentPlan) -> None:
     address, handler = server
     assert compare(address, address, [plan]).current([plan]) == set()
-    text = sums_text(plan).encode()
-    handler.answers[SUMS] = (200, {"Content-Length": str(len(text))}, text)
+    publish(handler, plan)
     handler.answers[MANIFEST] = (200, {"Docker-Content-Digest": "sha256:good"}, b"")
     # Its program for the controller may not be linked yet.
     assert compare(address, address, [plan]).current([plan]) == set()
