@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading impor
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import read_waivers
 from playwright.sync_api import sync_playwright
 
+CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
     "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",
@@ -49,8 +51,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.fail(
+            f"{CHROMIUM} is not there: `make tools` installs it (not where HELM_BINARY and HELM_DOCS_BINARY are set:"
+            " then install your distribution's package chromium)",
+            pytrace=False,
+        )
     with sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS))
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield chromium
         chromium.close()
 
