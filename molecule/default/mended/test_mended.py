@@ -1,15 +1,23 @@
-"""The site after a worker, and then everything, died: the converge before this ended with its smoke tests passed."""
+"""The site after a worker was lost, and everything died: the converge before this ended with its smoke tests passed."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
 PORT = os.environ["SANDBOX_DOOR_PORT"]
 testinfra_hosts = ["ansible://machines"]
+
+
+def get(*arguments: str) -> list[dict[str, Any]]:
+    line = [str(STATE / "bin/kubectl"), f"--kubeconfig={STATE}/kubeconfig", "get", *arguments, "--output=json"]
+    return json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)["items"]
 
 
 def test_every_machine_is_well(host):
@@ -17,11 +25,36 @@ def test_every_machine_is_well(host):
 
 
 def test_the_data_is_still_there():
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", headers={"Host": f"website.localhost:{PORT}"})
+    """The quote was added by worker_lost.yml."""
+    url = f"http://127.0.0.1:{PORT}/?symbol=SURVIVOR"
+    request = urllib.request.Request(url, headers={"Host": f"website.localhost:{PORT}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         page = answer.read().decode()
-    assert answer.status == 200
-    assert "<table" in page
+    rows = re.findall(r'<th scope="row">.*?</tr>', page, re.DOTALL)
+    assert len(rows) == 1
+    assert "SURVIVOR" in rows[0]
+    assert "271.8281" in rows[0]
+
+
+def test_the_worker_that_was_lost_joined_as_another_node():
+    lost = json.loads((STATE / "lost-worker.json").read_text())
+    nodes = {node["metadata"]["name"]: node for node in get("nodes")}
+    joined = nodes.pop(lost["name"])
+    assert joined["metadata"]["uid"] != lost["uid"]
+    conditions = {entry["type"]: entry["status"] for entry in joined["status"]["conditions"]}
+    assert conditions["Ready"] == "True"
+    # Written alike, in UTC: they sort as they are.
+    since = [node["metadata"]["creationTimestamp"] for node in nodes.values()]
+    assert joined["metadata"]["creationTimestamp"] > max(since)
+
+
+def test_no_pod_waits_for_the_worker_that_was_lost():
+    name = json.loads((STATE / "lost-worker.json").read_text())["name"]
+    pods = get("pods", "--all-namespaces", f"--field-selector=spec.nodeName={name}")
+    assert pods
+    going = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
+    assert going == []
+    assert {pod["status"]["phase"] for pod in pods} <= {"Running", "Succeeded"}
 
 
 def test_the_smoke_report_says_so_too():
