@@ -6,12 +6,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 inventory=$1
 shift
-# Name and port as the inventory says, or as role sandbox has them.
-read -r name port < <(ansible-inventory -i "$inventory" --host localhost | python3 -c '
-import json, sys
+# Name, port and state directory as the inventory says, or as role sandbox has them.
+read -r name port state < <(ansible-inventory -i "$inventory" --host localhost | python3 -c '
+import json, os, sys
 facts = json.load(sys.stdin)
-print(facts.get("sandbox_name", "dev"), facts.get("sandbox_door_port", 8080))')
-state=$HOME/.local/state/cicd-sandbox/$name
+name = facts.get("sandbox_name", "dev")
+state = facts.get("sandbox_state_directory", f"~/.local/state/cicd-sandbox/{name}")
+print(name, facts.get("sandbox_door_port", 8080), os.path.expanduser(state))')
 [ -e "$state/kubeconfig" ] || {
   echo "No sandbox '$name' stands ($state/kubeconfig is missing): make up INVENTORY=$inventory" >&2
   exit 1
