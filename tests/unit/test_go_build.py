@@ -22,6 +22,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
     GoRecipe,
     Toolchain,
     build_entry,
+    collector_settings,
     find_toolchain,
     folder_replaces,
     go_environment,
@@ -203,6 +204,13 @@ def test_the_environment_keeps_the_hosts_settings_and_fixes_the_result(tmp_path:
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("available", "limit"), [(24 << 20, 1500), (4 << 20, 682), (1 << 20, 400), (None, 400)])
+def test_compilers_together_stay_within_the_memory_there_is(available: int | None, limit: int) -> None:
+    line = f"MemAvailable:  {available} kB\n" if available else ""
+    settings = collector_settings(f"MemTotal:  99999999 kB\n{line}Buffers:  1 kB\n")
+    assert settings == {"GOGC": "off", "GOMEMLIMIT": f"{limit}MiB"}
 
 
 def test_programs_and_folders_are_built_once(home: Path, cache: Path) -> None:
