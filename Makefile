@@ -32,7 +32,7 @@ up: venv ## Make the sandbox, or mend it; then prove that the application answer
 down: venv ## Remove the sandbox; the cache of built artifacts stays
 	$(playbook) playbooks/teardown.yml -i $(INVENTORY) $(ARGS)
 
-clean: down ## Remove the sandbox and the caches
+clean: venv ## Remove the sandbox and the caches
 	$(playbook) playbooks/clean.yml -i $(INVENTORY) $(ARGS)
 
 status: venv ## Say what stands and whether it is well

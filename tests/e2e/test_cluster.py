@@ -75,7 +75,12 @@ def workers() -> list[str]:
 def on(node: str, *line: str) -> str:
     """Run a command on a machine, as root over SSH."""
     addresses = {entry["type"]: entry["address"] for entry in nodes()[node]["status"]["addresses"]}
-    options = [f"-oUserKnownHostsFile={STATE}/ssh/known_hosts", "-oBatchMode=yes", f"-i{STATE}/ssh/id_ed25519"]
+    options = [
+        f"-oUserKnownHostsFile={STATE}/ssh/known_hosts",
+        "-oBatchMode=yes",
+        "-oIdentitiesOnly=yes",
+        f"-i{STATE}/ssh/id_ed25519",
+    ]
     command = ["ssh", *options, f"root@{addresses['InternalIP']}", *line]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
