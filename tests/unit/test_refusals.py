@@ -95,6 +95,10 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         variable("sandbox_versions: {kubernetes: 1.36.0}"),
         ["sandbox_versions", "wrong.yml", "roles/sandbox/vars"],
     ),
+    "mistyped provider": (
+        hosts(lambda groups: groups["workers"]["hosts"]["worker-1"].update(machines_provider="nspwan")),
+        ["machines_provider", "nspwan", "existing", "Nothing was changed"],
+    ),
     "unreachable host": (
         hosts(
             lambda groups: groups["workers"]["hosts"]["worker-1"].update(
