@@ -138,7 +138,8 @@ class Network:
         # Refused, not dropped: whatever a machine asks of the outside (a name server) fails at once.
         rules.append(
             "  chain forward { type filter hook forward priority filter; policy accept;\n"
-            f'    iifname "{self.bridge}" oifname != "{self.bridge}" {allowed}reject with icmpx type admin-prohibited\n'
+            f'    iifname "{self.bridge}" oifname != "{self.bridge}" {allowed}'
+            "counter reject with icmpx type admin-prohibited\n"
             f'    oifname "{self.bridge}" iifname != "{self.bridge}" ct state new drop\n  }}'
         )
         # After source NAT: what still has a sandbox address here would leave with it.
