@@ -30,7 +30,10 @@ def processes(sandbox: str, infra: str) -> Iterator[str]:
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             group = (entry / "cgroup").read_text()
+            dead = "\nState:\tZ" in (entry / "status").read_text()
         except OSError:
+            continue
+        if dead:  # its parent, PID 1, has yet to take note
             continue
         names = f"{LIBRARY}/{sandbox}/" in command or f" {infra}:" in command
         if names or f"/cicd-sandbox/{sandbox}/" in group or f"/cicd-sandbox-{sandbox}-" in group:
