@@ -178,6 +178,7 @@ def make_authority(directory: Path) -> Authority:
 _PLURALS = {
     "v1": {"Pod": "pods", "Node": "nodes", "Event": "events", "Service": "services"},
     "apps/v1": {"Deployment": "deployments", "StatefulSet": "statefulsets"},
+    "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
     "batch/v1": {"Job": "jobs"},
 }
 
@@ -200,7 +201,7 @@ class FakeKubernetes:
             return self.status(404, "NotFound", "the server could not find the requested resource")
         if not rest:
             resources = [
-                {"name": plural, "kind": kind, "namespaced": kind != "Node"}
+                {"name": plural, "kind": kind, "namespaced": kind not in ("Node", "APIService")}
                 for kind, plural in _PLURALS[version].items()
             ]
             return json_answer({"resources": [{"name": "pods/log", "kind": "Pod", "namespaced": True}, *resources]})

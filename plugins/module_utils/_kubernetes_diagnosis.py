@@ -66,6 +66,9 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
     yield f"{name_of(obj)}: {(pod_problem(obj) if kind == 'Pod' else ready_problem(obj)) or 'ready'}"
     if kind == "Node":
         yield from _node_lines(obj)
+    if kind == "APIService" and (service := (obj.get("spec") or {}).get("service")):
+        yield from diagnose(api, [Target("Service", "v1", str(service["namespace"]), str(service["name"]))])
+        return
     # Events about objects without a namespace stand in `default`.
     namespace = str(meta.get("namespace") or "default")
     events = api.warnings(namespace)

@@ -83,6 +83,31 @@ def test_service_without_pods(diagnosis: Diagnose) -> None:
     ]
 
 
+def test_an_extension_of_the_api_leads_to_its_pods(diagnosis: Diagnose) -> None:
+    extension = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1beta1.metrics.k8s.io"},
+        "spec": {"service": {"namespace": "apps", "name": "front-end"}},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "front-end", "namespace": "apps"},
+        "spec": {"selector": fixture("pod_crash_loop")["metadata"]["labels"]},
+    }
+    target = Target("APIService", "apiregistration.k8s.io/v1", name="v1beta1.metrics.k8s.io")
+    lines = diagnosis(
+        target, [extension, service, fixture("pod_crash_loop")], front_end_5d4_crash__front_end__previous="panic"
+    )
+    assert lines[0].startswith("APIService v1beta1.metrics.k8s.io: ")
+    assert lines[1:3] == [
+        "Service apps/front-end: ready",
+        "Pod apps/front-end-5d4-crash on worker-1: is Running, not ready",
+    ]
+    assert lines[-1] == "    panic"
+
+
 def test_pod_without_a_node(diagnosis: Diagnose) -> None:
     lines = diagnosis(Target("Pod", "v1", "apps", "big"), [fixture("pod_unschedulable")])
     assert lines[0].startswith("Pod apps/big: is not scheduled: Unschedulable: 0/3 nodes are available")
