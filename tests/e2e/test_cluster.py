@@ -82,7 +82,9 @@ def on(node: str, *line: str) -> str:
         f"-i{STATE}/ssh/id_ed25519",
     ]
     command = ["ssh", *options, f"root@{addresses['InternalIP']}", *line]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, f"{node}: {' '.join(line)} ended with {run.returncode}\n{run.stdout}{run.stderr}"
+    return run.stdout
 
 
 def pod(name: str, *command: str, labels: dict[str, str] | None = None, **spec: Any) -> Object:
@@ -412,8 +414,11 @@ def test_only_the_api_reaches_the_database(namespace: str) -> None:
 def test_services_are_nftables_rules() -> None:
     configuration = get("configmap", "kube-proxy", "--namespace=kube-system")["data"]["config.conf"]
     assert yaml.safe_load(configuration)["mode"] == "nftables"
-    for node in nodes():
-        assert "table ip kube-proxy" in on(node, "/usr/sbin/nft list tables").splitlines(), node
+    # Its own nft: that of bookworm can't read all of these tables.
+    for proxy in get("pods", "--namespace=kube-system", "--selector=k8s-app=kube-proxy")["items"]:
+        name = proxy["metadata"]["name"]
+        tables = kubectl("exec", "--namespace=kube-system", name, "--", "nft", "list", "tables")
+        assert "table ip kube-proxy" in tables.splitlines(), f"{name} on {proxy['spec']['nodeName']}"
 
 
 def test_names_of_the_cluster_are_found(talkers: dict[str, str]) -> None:
