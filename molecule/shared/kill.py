@@ -1,8 +1,8 @@
 """Kills machines of a sandbox with SIGKILL.
 
 Usage: kill.py SANDBOX supervisor|everything MACHINE…. `supervisor` kills systemd-nspawn alone, as the kernel does when
-memory runs out; what it started lives on without it. `everything` kills all processes, as a loss of power does. It ends
-when they have.
+memory runs out; what it started lives on without it. `everything` kills all processes, as a loss of power does. An
+address among the machines stands for the door that leads there. It ends when they have.
 """
 
 from __future__ import annotations
@@ -18,14 +18,24 @@ from pathlib import Path
 
 
 def processes(sandbox: str, machine: str) -> Iterator[int]:
-    """Every process in the cgroups of a machine, with systemd on this computer or without."""
+    """Every process in the cgroups of a machine, with systemd on this computer or without; or those of a door."""
     names = rf"cicd-sandbox/{sandbox}/{machine}|machine\.slice/cicd-sandbox-{sandbox}-{machine}\.service"
-    group = re.compile(rf"/(?:{names})(?:/|$)", re.MULTILINE)
+    file, pattern = "cgroup", rf"/(?:{names})(?:/|$)"
+    if "." in machine:
+        file, pattern = "cmdline", rf"\x00{re.escape(machine)}:"
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             pid = int(entry.name)
-            if group.search((entry / "cgroup").read_text()):
+            if re.search(pattern, (entry / file).read_text(errors="replace"), re.MULTILINE):
                 yield pid
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; one whose parent has yet to take note of its end does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def supervisor(pids: list[int]) -> list[int]:
@@ -45,7 +55,7 @@ def main() -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while living := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+    while living := [pid for pid in pids if lives(pid)]:
         if time.monotonic() > deadline:
             sys.exit(f"processes {living} live 10 s after they were killed")
         time.sleep(0.05)
