@@ -43,9 +43,11 @@ open: venv ## Open the sandbox's pages, or say their addresses
 
 ##@ Tests
 .PHONY: test lint unit molecule e2e
+# A view of this computer under systemd has neither its network nor its processes, and its tests wait much: they run beside
+# linters and unit tests. The machines' root file system is there by then; the view could not make it.
 test: venv ## Everything that must hold: lint, unit, molecule
 	@scripts/playbook.sh </dev/null
-	@scripts/stages.sh artifacts+environments lint+unit molecule
+	@scripts/stages.sh artifacts+environments molecule-machines lint+unit+under-systemd molecule-default
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
@@ -116,7 +118,10 @@ molecule-%:
 
 # What only a host whose PID 1 is systemd does: each machine is a unit, and the door is a socket. There is no network:
 # where artifacts come from is found out, and they are begun, before.
-molecule-under-systemd: artifacts
+.PHONY: under-systemd
+molecule-under-systemd: artifacts under-systemd
+
+under-systemd:
 	scripts/under-systemd.sh $(MAKE) molecule-machines molecule-etcd
 
 ##@ Maintenance
