@@ -771,7 +771,9 @@ class MachineDirectory:
                 os.kill(process, signal.SIGKILL)
 
     def clean_up(self) -> None:
-        """Remove what a machine that no longer runs leaves on the host: mount, unit, cgroups."""
+        """Remove what a machine that no longer runs leaves on the host: link, mount, unit, cgroups."""
+        # The kernel may keep the network of a node that was killed, and with it the link, for good.
+        self._set_link("delete")
         if str(self.root) in mounts():
             try:
                 run(["umount", str(self.root)])

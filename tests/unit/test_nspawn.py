@@ -288,6 +288,17 @@ class TestMachine:
         (tmp_path / "resolv.conf").touch()
         assert not described().settings_changed()
 
+    def test_a_link_that_outlives_its_machine_is_taken_away(self, site: Site, monkeypatch: Any) -> None:
+        """After a loss of power, or a killed CI job, the kernel may keep a node's network namespace for good."""
+        lines: list[list[str]] = []
+        monkeypatch.setattr(_nspawn, "run", lambda line: lines.append(list(line)))
+        machine = MachineDirectory(site, site.machines[0])
+        machine.path.mkdir(parents=True)
+        done = _nspawn.absent(site, dry_run=False)
+        assert done[machine.machine.name] == ["remove"]
+        assert ["ip", "link", "delete", "dev", machine.link] in lines
+        assert sum(line[:2] == ["ip", "link"] for line in lines) == 1
+
     def test_links_are_found_by_their_whole_names(self, site: Site, monkeypatch: Any) -> None:
         """As of `ip -json link show`: a name of 16 characters is shortened by a hash."""
         links = [
