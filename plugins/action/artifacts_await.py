@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import CATALOGUE_SPEC, open_catalogue
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_queue import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import CATALOGUE_SPEC, open_catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue import (
     CACHED,
     FAILED,
     MISSING,

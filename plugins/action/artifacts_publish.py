@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import SUMS, ArtifactError
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import SUMS, ArtifactError
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import (
     CATALOGUE_SPEC,
     ComponentPlan,
     open_catalogue,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import (
     Server,
     cached_plans,
     compare,

@@ -10,14 +10,14 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.cicd.sandbox.plugins.module_utils._inventory_files import inventory_texts, known_roles
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
     Inventory,
     Role,
     Setting,
     check_inventory,
     check_version,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import inventory_texts, known_roles
 
 ARGUMENTS = {
     "groups": {"type": "dict", "required": True},

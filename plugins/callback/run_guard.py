@@ -40,7 +40,7 @@ from typing import Any, NoReturn
 import yaml
 from ansible import context
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.cicd.sandbox.plugins.module_utils._run_guard import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
     SPECIAL_TAGS,
     Holder,
     hold,

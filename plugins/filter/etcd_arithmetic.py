@@ -32,7 +32,7 @@ _value:
 
 from collections.abc import Callable
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_plan import arithmetic
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import arithmetic
 
 
 class FilterModule:

@@ -48,7 +48,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_plan import Found, make_plan
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import Found, make_plan
 
 
 def etcd_plan(

@@ -41,7 +41,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import find_toolchain
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import find_toolchain
 
 
 def go_toolchain(go: Mapping[str, Any], cache: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import gather
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import gather
 
 
 def preflight_findings(

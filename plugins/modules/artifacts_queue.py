@@ -76,9 +76,9 @@ stopped:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import CATALOGUE_SPEC, open_catalogue
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_queue import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import CATALOGUE_SPEC, open_catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue import (
     runners,
     start,
     stop,

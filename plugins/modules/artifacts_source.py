@@ -67,8 +67,8 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import write_atomic
-from ansible_collections.cicd.sandbox.plugins.module_utils._release import find_source
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import write_atomic
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import find_source
 
 
 def main() -> None:

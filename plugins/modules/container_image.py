@@ -63,9 +63,9 @@ log:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import CATALOGUE_SPEC, open_catalogue
-from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import Reference, layout_digest
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import CATALOGUE_SPEC, open_catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import Reference, layout_digest
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ pid:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._daemon import Daemon, DaemonError
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.daemon import Daemon, DaemonError
 
 
 def main() -> None:

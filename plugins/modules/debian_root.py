@@ -73,7 +73,7 @@ log:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._debian_root import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import (
     DebianRootError,
     Recipe,
     ensure,

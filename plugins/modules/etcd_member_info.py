@@ -155,7 +155,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_member import Member, await_health, last_words
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import Member, await_health, last_words
 
 
 def run(line: Sequence[str]) -> tuple[int, str]:

@@ -149,8 +149,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     LAYOUTS,
     GoRecipe,
     build_entry,

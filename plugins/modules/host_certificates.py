@@ -150,7 +150,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from ansible_collections.cicd.sandbox.plugins.module_utils import _certificates
+    from ansible_collections.cicd.sandbox.plugins.module_utils.host import certificates as _certificates
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:

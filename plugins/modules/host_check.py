@@ -135,7 +135,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils import _preflight as preflight
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight import findings as preflight
 
 
 def main() -> None:

@@ -202,7 +202,8 @@ import dataclasses
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file import KubeconfigFile, private_mode
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import (
     KINDS,
     Entry,
     Fields,
@@ -214,8 +215,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import (
     override,
     select,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig_file import KubeconfigFile, private_mode
-from ansible_collections.cicd.sandbox.plugins.module_utils._yaml_nodes import YAML_IMPORT_ERROR
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.yaml_nodes import YAML_IMPORT_ERROR
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "default": "~/.kube/config"},

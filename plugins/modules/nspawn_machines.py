@@ -126,7 +126,7 @@ import shlex
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._nspawn import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.nspawn import (
     MachineDirectory,
     NspawnError,
     absent,

@@ -80,7 +80,7 @@ actions:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._nspawn import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.nspawn import (
     NspawnError,
     network_absent,
     network_from,

@@ -326,16 +326,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.cicd.sandbox.plugins.module_utils._junit import report, write
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KUBERNETES_IMPORT_ERROR, KubernetesApi
-from ansible_collections.cicd.sandbox.plugins.module_utils._smoke import Runner, summary
-from ansible_collections.cicd.sandbox.plugins.module_utils._smoke_arguments import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import (
     ArgumentError,
     CheckArguments,
     HttpArguments,
     KubernetesArguments,
     read_checks,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import report, write
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.running import Runner, summary
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KUBERNETES_IMPORT_ERROR, KubernetesApi
 
 # Ansible would name a wrong suboption, but not the check that it is in: _smoke_arguments reads them.
 ARGUMENT_SPEC: dict[str, Any] = {

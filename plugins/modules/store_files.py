@@ -89,7 +89,7 @@ installed:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils._store_files import Store, StoreError, WantedFile, install
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.store import Store, StoreError, WantedFile, install
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     SUMS,
     ArtifactError,
     Entry,

@@ -10,10 +10,10 @@ from typing import Any
 
 import jinja2
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue
-from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import ImageRecipe, Reference
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import Toolchain
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import Toolchain
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import ImageRecipe, Reference
 from checkout import REPOSITORY, load
 
 TOOLCHAIN = Toolchain("1.26.8", Path("/usr/bin/go"))

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, making
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import ComponentPlan, ImagePlan
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, making
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import ComponentPlan, ImagePlan
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import Reference
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import (
     Server,
     compare,
     link_tools,
@@ -27,7 +28,6 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_publish imp
     store_sums,
     sums_text,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import Reference
 
 SKOPEO = """#!{python}
 import json, pathlib, stat, sys

@@ -15,10 +15,10 @@ from typing import Any
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils import _go_build
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import Status, remove_tree
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue, open_catalogue
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_queue import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import Status, remove_tree
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue, open_catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue import (
     BUILDING,
     CACHED,
     FAILED,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils._certificates import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import (
     CertificateError,
     Wanted,
     new_key,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _container_image
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, making
-from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import image as _container_image
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, making
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import (
     ImageRecipe,
     Reference,
     application_version,

@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils._daemon import Daemon, DaemonError, address_of, start_ticks
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.daemon import (
+    Daemon,
+    DaemonError,
+    address_of,
+    start_ticks,
+)
 from ansible_collections.cicd.sandbox.plugins.modules import daemon as module
 
 SERVER = """

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _debian_root
-from ansible_collections.cicd.sandbox.plugins.module_utils._debian_root import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import debian_root as _debian_root
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import (
     DebianRootError,
     Recipe,
     command,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _etcd_member
-from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_member import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd import member as _etcd_member
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import (
     Member,
     await_health,
     last_words,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.cicd.sandbox.plugins.filter import etcd_arithmetic, etcd_plan
-from ansible_collections.cicd.sandbox.plugins.module_utils._etcd_plan import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import (
     Found,
     Listed,
     Plan,

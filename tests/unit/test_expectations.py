@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._expectations import Expectation, equal, shown
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations import Expectation, equal, shown
 
 
 @pytest.mark.parametrize(

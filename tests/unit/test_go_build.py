@@ -16,9 +16,9 @@ import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.filter.go_toolchain import go_toolchain
-from ansible_collections.cicd.sandbox.plugins.module_utils import _go_build
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, Status
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     GoRecipe,
     Toolchain,
     build_entry,

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _http
-from ansible_collections.cicd.sandbox.plugins.module_utils._http import HttpError, Request, is_loopback_name, send
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks import http as _http
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Request, is_loopback_name, send
 from local_server import Answer, Authority, Received, Server, make_authority, serving
 
 LIMIT = 5.0

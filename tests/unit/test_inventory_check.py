@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.cicd.sandbox.plugins.action.inventory_check import settings
-from ansible_collections.cicd.sandbox.plugins.module_utils._inventory_files import inventory_texts, known_roles
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import Inventory, Role, Setting, check_inventory
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
+    Inventory,
+    Role,
+    Setting,
+    check_inventory,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import inventory_texts, known_roles
 from checkout import REPOSITORY
 
 

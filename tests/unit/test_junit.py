@@ -10,8 +10,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _junit
-from ansible_collections.cicd.sandbox.plugins.module_utils._junit import Case, escaped, report, write
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks import junit as _junit
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import Case, escaped, report, write
 
 BEGIN = dt.datetime(2026, 10, 2, 10, 0, 5, 123456, tzinfo=dt.UTC)
 CASES = [

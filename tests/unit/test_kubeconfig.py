@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import Kubeconfig, KubeconfigError, data
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import Kubeconfig, KubeconfigError, data
 from modules import run_module
 
 FIXTURES = Path(__file__).parent / "fixtures/kubeconfig"

@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _kubeconfig_file
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import KubeconfigError
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig_file import KubeconfigFile
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig import file as _kubeconfig_file
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file import KubeconfigFile
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import KubeconfigError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KubernetesApi, KubernetesError, Target
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, KubernetesError, Target
 from kubernetes_objects import fixture
 from local_server import Answer, FakeKubernetes, Server, make_authority, serving, serving_kubernetes, write_kubeconfig
 

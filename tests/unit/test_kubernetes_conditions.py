@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_conditions import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import (
     condition_problem,
     container_problems,
     is_hopeless,

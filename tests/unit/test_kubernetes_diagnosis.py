@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KubernetesApi, Target
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_diagnosis import diagnose
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, Target
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import diagnose
 from kubernetes_objects import fixture
 from local_server import FakeKubernetes, serving_kubernetes
 

@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._inventory_files import known_roles
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import Inventory, Setting, check_values
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import Inventory, Setting, check_values
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import known_roles
 from checkout import REPOSITORY, load
 
 CONNECTIONS = sorted(

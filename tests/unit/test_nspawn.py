@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _nspawn
-from ansible_collections.cicd.sandbox.plugins.module_utils._nspawn import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import nspawn as _nspawn
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.nspawn import (
     Machine,
     MachineDirectory,
     NspawnError,

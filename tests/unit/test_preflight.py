@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _preflight as preflight
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight import findings as preflight
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
     Finding,
     Inventory,
     Listener,

@@ -20,10 +20,10 @@ from typing import Any, ClassVar
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils import _release
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, Status
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import GoRecipe, Toolchain
-from ansible_collections.cicd.sandbox.plugins.module_utils._release import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import release as _release
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import GoRecipe, Toolchain
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import (
     Release,
     fetch_entry,
     find_source,

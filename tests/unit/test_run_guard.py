@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _run_guard
-from ansible_collections.cicd.sandbox.plugins.module_utils._run_guard import Holder, hold, unknown_tags
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs import guard as _run_guard
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import Holder, hold, unknown_tags
 from checkout import REPOSITORY
 
 PLAYBOOK = """

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils import _smoke
-from ansible_collections.cicd.sandbox.plugins.module_utils._http import Response
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KubernetesApi
-from ansible_collections.cicd.sandbox.plugins.module_utils._smoke import Result, Runner, http_problems, received
-from ansible_collections.cicd.sandbox.plugins.module_utils._smoke_arguments import HttpArguments, read_checks
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks import running as _smoke
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import HttpArguments, read_checks
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import Response
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.running import Result, Runner, http_problems, received
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi
 from kubernetes_objects import fixture
 from local_server import (
     Answer,

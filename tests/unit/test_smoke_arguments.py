@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils._expectations import Expectation
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import Target
-from ansible_collections.cicd.sandbox.plugins.module_utils._smoke_arguments import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import (
     ArgumentError,
     CheckArguments,
     HttpArguments,
     KubernetesArguments,
     read_checks,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations import Expectation
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import Target
 from local_server import make_authority
 
 URL = {"name": "website", "url": "http://website.localhost:8080/"}

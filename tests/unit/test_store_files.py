@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils._store_files import Store, StoreError, WantedFile, install
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.store import Store, StoreError, WantedFile, install
 from ansible_collections.cicd.sandbox.plugins.modules import store_files
 
 OWNER = {"owner": str(os.getuid()), "group": str(os.getgid())}

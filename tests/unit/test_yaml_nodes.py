@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils._yaml_nodes import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.yaml_nodes import (
     Node,
     NotYamlError,
     compose,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.cicd.sandbox.plugins.module_utils._junit import write
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import write
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import NEVER, Judgement, Policy, judge
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.junit import as_junit
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Finding, Report, ReportError, safe

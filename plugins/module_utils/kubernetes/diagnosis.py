@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import (
     KubernetesError,
     Object,
     Target,
     last_seen,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_conditions import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import (
     condition_of,
     container_problems,
     name_of,

@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._yaml_nodes import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.yaml_nodes import (
     Node,
     NotYamlError,
     compose,

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
     Entry,
     Runner,
@@ -38,7 +38,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     remove_tree,
     sha256_file,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._debian_root import configured_sources
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import configured_sources
 
 INDEX = "index.json"
 CONTAINERFILES = ("Containerfile", "Dockerfile")

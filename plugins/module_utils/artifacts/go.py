@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
     Entry,
     Runner,
@@ -44,13 +44,29 @@ LAYOUTS = ("in_module", "importer")
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
 LINK_FLAGS = ("-s", "-w")
 DIRECTORY_MODE = 0o755
+# What the result depends on, whatever the environment and the settings (go env -w) of whoever builds say.
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
+    "GOOS": "linux",
+    "GOARCH": "amd64",
+    "GOAMD64": "v1",
+    "GOENV": "off",
     "GOWORK": "off",
     "GOTOOLCHAIN": "local",
     "GOFLAGS": "-mod=mod",
     "GO111MODULE": "on",
 }
+# Where modules come from and how they are checked: the host's own settings of the go command.
+CLIENT_SETTINGS = (
+    "GOAUTH",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOVCS",
+)
 
 
 @dataclass(frozen=True)
@@ -193,9 +209,35 @@ def collector_settings(meminfo: str) -> dict[str, str]:
     return {"GOGC": "off", "GOMEMLIMIT": f"{min(max(available // 6, 400), 1500)}MiB"}
 
 
-def go_environment(cache: Path, recipe: GoRecipe, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of the go command: the host's own (proxies, CA files), and what fixes the result."""
-    inherited = dict(os.environ if base is None else base)
+def client_settings(go: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """CLIENT_SETTINGS as the go command has them from the environment and from the user's GOENV file.
+
+    Raises ArtifactError with Go's own words, e.g. where a value makes no sense to it.
+    """
+    environment = {**(os.environ if base is None else base), "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    environment.setdefault("HOME", "/")
+    # Values for another platform or of another Go version's experiments would stop it here already.
+    for name in ("GOFLAGS", "GOEXPERIMENT", "GOOS", "GOARCH"):
+        environment.pop(name, None)
+    argv = [go, "env", "-json", *CLIENT_SETTINGS]
+    try:
+        result = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment, timeout=60)
+    except subprocess.CalledProcessError as error:
+        raise ArtifactError(f"{' '.join(argv[:3])} failed: {error.stderr.strip()}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ArtifactError(f"{go} could not be asked for its settings: {error}") from error
+    return {name: value for name, value in json.loads(result.stdout).items() if value}
+
+
+def go_environment(
+    cache: Path, recipe: GoRecipe, settings: Mapping[str, str] | None = None, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of the go command: the host's own (proxies, CA files), and what fixes the result.
+
+    Of Go's variables only `settings`, see client_settings, are the host's.
+    """
+    inherited = {name: value for name, value in (os.environ if base is None else base).items() if name[:2] != "GO"}
+    inherited.update(settings or {})
     inherited.setdefault("HOME", str(cache / "go"))
     fixed = {
         **collector_settings(Path("/proc/meminfo").read_text()),
@@ -226,10 +268,11 @@ class GoBuilder:
         self._cache = cache
         self._go = str(go)
         self._runner = runner
+        self._settings = client_settings(self._go)
 
     def build(self, recipe: GoRecipe, work: Path, output: Path) -> None:
         """Build one recipe's programs and copy its folders to `output`; `work` is an empty folder of its own."""
-        env = go_environment(self._cache, recipe)
+        env = go_environment(self._cache, recipe, self._settings)
         if recipe.layout == "importer":
             self._make_importer(recipe, work, env)
         else:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
     Entry,
     Status,
@@ -30,7 +30,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     one_slot,
     remove_tree,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import Catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue
 
 CACHED, BUILDING, QUEUED, FAILED, MISSING = "cached", "building", "queued", "failed", "missing"
 INTERVAL = 0.5

@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.cicd.sandbox.plugins.module_utils._expectations import OPERATORS, Expectation, is_number, shown
-from ansible_collections.cicd.sandbox.plugins.module_utils._http import Request
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import API_VERSIONS, Target
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations import (
+    OPERATORS,
+    Expectation,
+    is_number,
+    shown,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import Request
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import API_VERSIONS, Target
 
 JMESPATH_IMPORT_ERROR: str | None = None
 try:

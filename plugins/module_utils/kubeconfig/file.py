@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubeconfig import KubeconfigError
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import KubeconfigError
 
 
 class KubeconfigFile:

@@ -9,8 +9,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import ArtifactError, Entry, content_key
-from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, content_key
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
+    GoRecipe,
+    Toolchain,
+    build_entry,
+    go_key,
+    known_toolchain,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import (
     ImageRecipe,
     Reference,
     application_version,
@@ -18,14 +25,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._container_image impo
     build_image,
     image_entry,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
-    GoRecipe,
-    Toolchain,
-    build_entry,
-    go_key,
-    known_toolchain,
-)
-from ansible_collections.cicd.sandbox.plugins.module_utils._release import Release, fetch_entry, release_key
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import Release, fetch_entry, release_key
 
 SOURCES = ("build", "release")
 COMPONENT_KEYS = {"version", "needed", "files", "tools", "build", "modules", "release", "images"}

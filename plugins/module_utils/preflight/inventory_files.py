@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils._preflight import Role
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import Role
 
 SUFFIXES = {"", ".yml", ".yaml", ".ini"}
 

@@ -12,23 +12,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._expectations import shown
-from ansible_collections.cicd.sandbox.plugins.module_utils._http import HttpError, Response, send
-from ansible_collections.cicd.sandbox.plugins.module_utils._junit import Case
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes import KubernetesApi, KubernetesError, Object
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_conditions import (
-    condition_problem,
-    is_hopeless,
-    name_of,
-    ready_problem,
-)
-from ansible_collections.cicd.sandbox.plugins.module_utils._kubernetes_diagnosis import diagnose, diagnose_object
-from ansible_collections.cicd.sandbox.plugins.module_utils._smoke_arguments import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import (
     CheckArguments,
     HttpArguments,
     HttpExpectations,
     KubernetesArguments,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations import shown
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Response, send
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import Case
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, KubernetesError, Object
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import (
+    condition_problem,
+    is_hopeless,
+    name_of,
+    ready_problem,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import diagnose, diagnose_object
 
 MAX_PARALLEL = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between requests, doubling

@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     SUMS,
     ArtifactError,
     format_sums,
     parse_sums,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_catalogue import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import (
     Catalogue,
     ComponentPlan,
     ImagePlan,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._container_image import layout_digest
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import layout_digest
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 TIMEOUT = 20

@@ -19,7 +19,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TypeVar
 
-from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
     Entry,
     Runner,
@@ -29,7 +29,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils._artifact_cache impor
     making,
     remove_tree,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils._go_build import (
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     GoBuilder,
     GoRecipe,
     Toolchain,
