@@ -64,12 +64,25 @@ def main(home: str, arguments: list[str]) -> None:
         stream.write(json.dumps({"argv": arguments, "cwd": str(Path.cwd()), "env": variables}) + "\n")
     if arguments == ["env", "GOVERSION"]:
         sys.stdout.write(f"go{version}\n")
+    elif arguments[:2] == ["env", "-json"]:
+        sys.stdout.write(json.dumps(settings(arguments[2:])))
     elif arguments[:3] == ["mod", "download", "-json"]:
         download(root, arguments[3])
     elif arguments == ["mod", "edit", "-json"]:
         sys.stdout.write((Path.cwd() / "edit.json").read_text())
     elif arguments[0] == "build":
         build(root, arguments)
+
+
+def settings(names: list[str]) -> dict[str, str]:
+    """Variables as Go has them: the environment's, else those of the file that GOENV names."""
+    if os.environ.get("GOOS", "linux") != "linux":
+        sys.stderr.write(f"go: unsupported GOOS/GOARCH pair {os.environ['GOOS']}/amd64\n")
+        raise SystemExit(2)
+    file = Path(os.environ.get("GOENV") or Path(os.environ["HOME"], ".config/go/env"))
+    lines = file.read_text().splitlines() if str(file) != "off" and file.is_file() else []
+    written = dict(line.split("=", 1) for line in lines)
+    return {name: os.environ.get(name) or written.get(name, "") for name in names}
 
 
 def download(root: Path, name: str) -> None:

@@ -19,9 +19,11 @@ from ansible_collections.cicd.sandbox.plugins.filter.go_toolchain import go_tool
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
+    ENVIRONMENT,
     GoRecipe,
     Toolchain,
     build_entry,
+    client_settings,
     collector_settings,
     find_toolchain,
     folder_replaces,
@@ -193,14 +195,59 @@ def test_the_environment_keeps_the_hosts_settings_and_fixes_the_result(tmp_path:
         unlisted={"example.com/api@v1": "h1:y"},
         env={"GOEXPERIMENT": "jsonv2"},
     )
-    base = {"GOPROXY": "https://proxy.example", "GOFLAGS": "-v", "GONOSUMDB": "corp.example"}
-    env = go_environment(tmp_path, recipe, base)
+    settings = {"GOPROXY": "https://proxy.example", "GONOSUMDB": "corp.example"}
+    env = go_environment(tmp_path, recipe, settings, {"HTTPS_PROXY": "http://proxy.example"})
     assert env["GOPROXY"] == "https://proxy.example"
+    assert env["HTTPS_PROXY"] == "http://proxy.example"
     assert env["GONOSUMDB"] == f"corp.example,example.com/api,{NAME}"
     assert (env["GOFLAGS"], env["GOWORK"], env["CGO_ENABLED"]) == ("-mod=mod", "off", "0")
+    assert (env["GOOS"], env["GOARCH"], env["GOAMD64"], env["GOENV"]) == ("linux", "amd64", "v1", "off")
     assert env["GOCACHE"] == str(tmp_path / "go/build")
     assert env["GOEXPERIMENT"] == "jsonv2"
-    assert "GONOSUMDB" not in go_environment(tmp_path, RECIPE, {})
+    assert "GONOSUMDB" not in go_environment(tmp_path, RECIPE, {}, {})
+
+
+OF_THE_USER = {
+    "CGO_ENABLED": "1",
+    "GOAMD64": "v3",
+    "GOARCH": "arm64",
+    "GOEXPERIMENT": "rangefunc",
+    "GOFLAGS": "-tags=corp",
+    "GOOS": "plan9",
+    "GOTOOLCHAIN": "go1.30.0",
+}
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_what_a_user_has_set_for_programs_of_theirs_reaches_no_build(
+    home: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    file = tmp_path / "go-env"
+    file.write_text("GOPROXY=https://proxy.example\n")
+    monkeypatch.setenv("GOENV", str(file))
+    monkeypatch.setenv("GONOSUMDB", "corp.example")
+    if place == "file":
+        file.write_text(file.read_text() + "".join(f"{name}={value}\n" for name, value in OF_THE_USER.items()))
+    else:
+        for name, value in OF_THE_USER.items():
+            monkeypatch.setenv(name, value)
+    build(cache, home, GoRecipe(NAME, VERSION, {"ctl": "./cmd/ctl"}))
+    build(cache, home, GoRecipe(NAME, VERSION, {"ctl": "./cmd/ctl"}, env={"GOEXPERIMENT": "jsonv2"}))
+    plain, own = [call["env"] for call in fake_go.calls(home) if call["argv"][0] == "build"]
+    assert {name: plain[name] for name in ENVIRONMENT} == ENVIRONMENT
+    # The recipe's own counts, and where modules come from is the user's affair, wherever it is set.
+    assert (plain.get("GOEXPERIMENT"), own["GOEXPERIMENT"]) == (None, "jsonv2")
+    assert (plain["GOPROXY"], plain["GONOSUMDB"]) == ("https://proxy.example", "corp.example")
+
+
+def test_settings_that_go_refuses_are_told_in_its_words(home: Path, cache: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho 'go: unknown GOEXPERIMENT frobnicate' >&2\nexit 2\n")
+    with pytest.raises(ArtifactError, match="could not be asked for its settings"):
+        client_settings(str(go))
+    go.chmod(0o755)
+    with pytest.raises(ArtifactError, match="env -json failed: go: unknown GOEXPERIMENT frobnicate"):
+        client_settings(str(go))
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
