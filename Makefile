@@ -116,7 +116,7 @@ unit-apps:
 molecule-%:
 	molecule test --no-command-borders -s $*
 
-# What only a host whose PID 1 is systemd does: each machine is a unit, and the door is a socket. There is no network:
+# What only a host whose PID 1 is systemd does: each machine is a unit, and the local endpoint is a socket. There is no network:
 # where artifacts come from is found out, and they are begun, before.
 .PHONY: under-systemd
 molecule-under-systemd: artifacts under-systemd

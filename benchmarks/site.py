@@ -35,7 +35,7 @@ DOWN = ["playbooks/teardown.yml"]
 CLEAN = ["playbooks/clean.yml"]
 WARM = [
     Step("from nothing", DOWN),
-    Step("cluster Ready", ["site.yml", "--tags", "machines,registry,etcd,cluster"], 60),
+    Step("cluster Ready", ["site.yml", "--tags", "machines,registry,load_balancer,etcd,cluster"], 60),
     Step("to nothing again", DOWN),
     Step("whole site", ["site.yml"], 180),
     Step("second run", ["site.yml"], 60),

@@ -12,11 +12,11 @@ import json, os, sys
 facts = json.load(sys.stdin)
 name = facts.get("sandbox_name", "dev")
 state = facts.get("sandbox_state_directory", f"~/.local/state/cicd-sandbox/{name}")
-print(name, facts.get("sandbox_door_port", 8080), os.path.expanduser(state))')
+print(name, facts.get("sandbox_local_endpoint_port", 8080), os.path.expanduser(state))')
 [ -e "$state/kubeconfig" ] || {
   echo "No sandbox '$name' stands ($state/kubeconfig is missing): make up INVENTORY=$inventory" >&2
   exit 1
 }
 
-export SANDBOX_INVENTORY=$inventory SANDBOX_STATE_DIRECTORY=$state SANDBOX_DOOR_PORT=$port
+export SANDBOX_INVENTORY=$inventory SANDBOX_STATE_DIRECTORY=$state SANDBOX_LOCAL_ENDPOINT_PORT=$port
 exec pytest tests/e2e "$@"

@@ -2,7 +2,7 @@
 
 Usage: kill.py SANDBOX supervisor|everything MACHINE…. `supervisor` kills systemd-nspawn alone, as the kernel does when
 memory runs out; what it started lives on without it. `everything` kills all processes, as a loss of power does. An
-address among the machines stands for the door that leads there. It ends when they have.
+address among the machines stands for the local endpoint that leads there. It ends when they have.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def processes(sandbox: str, machine: str) -> Iterator[int]:
-    """Every process in the cgroups of a machine, with systemd on this computer or without; or those of a door."""
+    """Every process in the cgroups of a machine, with systemd on this computer or without; or those of an endpoint."""
     names = rf"cicd-sandbox/{sandbox}/{machine}|machine\.slice/cicd-sandbox-{sandbox}-{machine}\.service"
     file, pattern = "cgroup", rf"/(?:{names})(?:/|$)"
     if "." in machine:

@@ -1,8 +1,8 @@
 """Lists what a sandbox left on this machine, one trace a line; ends with 1 when there is any.
 
-Usage: traces.py SANDBOX ADDRESS HOME: the address of its infra host, to which the door leads, and the home of the user
-whose sandbox it was. It looks from outside: at /proc, the kernel's mounts, interfaces and rules, cgroups, the units of
-systemd, directories and the user's kubeconfig, not at what the roles believe.
+Usage: traces.py SANDBOX ADDRESS HOME: the address of its infra host, to which the local endpoint leads, and the home of
+the user whose sandbox it was. It looks from outside: at /proc, the kernel's mounts, interfaces and rules, cgroups, the
+units of systemd, directories and the user's kubeconfig, not at what the roles believe.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def runners(sandbox: str) -> Iterator[str]:
 
 
 def units(sandbox: str) -> Iterator[str]:
-    """Units of machines and of the door, links to them, and what systemd holds of them: a socket is PID 1's."""
+    """Units of machines and of the local endpoint, links to these, and what systemd holds: a socket is PID 1's."""
     pattern = f"cicd-sandbox-{sandbox}-*"
     yield from (f"unit {path}" for folder in UNITS for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")))
     if Path("/run/systemd/system").is_dir():

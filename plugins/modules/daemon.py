@@ -53,8 +53,8 @@ attributes:
 EXAMPLES = r"""
 - name: Pass a local port on
   cicd.sandbox.daemon:
-    name: door
-    directory: /run/door
+    name: endpoint
+    directory: /run/endpoint
     argv: [systemd-socket-activate, -l, "127.0.0.1:8080", /lib/systemd/systemd-socket-proxyd, "198.18.0.2:80"]
     listens_on: ["127.0.0.1:8080"]
 """

@@ -33,6 +33,10 @@ options:
         description: Leaves the content out of the diff and of what the module reports about its call.
         type: bool
         default: false
+      force:
+        description: V(false) leaves a file that is there as it is, its mode too.
+        type: bool
+        default: true
       state:
         description: Whether the file is there.
         type: str
@@ -102,7 +106,7 @@ def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
         if not module.check_mode:
             path.unlink()
         wanted = ""
-    elif text == wanted and had_mode == mode:
+    elif (text == wanted and had_mode == mode) or (text is not None and not file["force"]):
         return None
     elif not module.check_mode:
         write(path, wanted, mode)
@@ -118,6 +122,7 @@ def main() -> None:
         "content": {"type": "str"},
         "mode": {"type": "str", "default": "0644"},
         "sensitive": {"type": "bool", "default": False},
+        "force": {"type": "bool", "default": True},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
     module = AnsibleModule(

@@ -1,4 +1,4 @@
-"""What a person sees, in a real browser: the landing page and the website behind the door."""
+"""What a person sees, in a real browser: the landing page and the website behind the local endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-PORT = os.environ.get("SANDBOX_DOOR_PORT", "8080")
+PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 STATE = Path(os.environ.get("SANDBOX_STATE_DIRECTORY", Path.home() / ".local/state/cicd-sandbox/dev"))
 SCREENSHOTS = STATE / "reports/screenshots"
 LANDING = f"http://sandbox.localhost:{PORT}/"
@@ -77,7 +77,7 @@ def test_the_website_says_the_port_one_came_in_by(page: Page) -> None:
 
 
 def asked_as(host: str, **headers: str) -> tuple[str, list[str]]:
-    """Ask for the website through the door by any name; return what it says of the door and where its links lead."""
+    """Ask for the website by any name; return what it says of the port and where its links lead."""
     connection = http.client.HTTPConnection("127.0.0.1", int(PORT), timeout=10)
     connection.request("GET", "/", headers={"Host": host} | {key.replace("_", "-"): headers[key] for key in headers})
     answer = connection.getresponse()
@@ -90,13 +90,13 @@ def asked_as(host: str, **headers: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("port", [PORT, "9999"])
 def test_links_keep_the_port_whichever_it_is(port: str) -> None:
-    """As where a second door leads to the same website."""
+    """As where a second endpoint leads to the same website."""
     said, links = asked_as(f"website.localhost:{port}")
     assert said == f"You came in through port {port} of website.localhost"
     assert links == [f"http://sandbox.localhost:{port}/"]
 
 
-def test_a_visitor_cannot_forge_the_door() -> None:
+def test_a_visitor_cannot_forge_where_they_came_in() -> None:
     """The website believes the load balancer, which must not pass on what visitors say of proxies."""
     forged = {"X_Forwarded_Host": "forged.example:1", "X_Forwarded_Proto": "https", "X_Forwarded_Port": "1"}
     host = f"website.localhost:{PORT}"

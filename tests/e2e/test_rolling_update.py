@@ -1,6 +1,6 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replaces the sample application's pods under steady requests through the door: none may fail."""
+"""Replaces the sample application's pods under steady requests through the local endpoint: none may fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from helm import CHART, STATE, run
 
-DOOR = int(os.environ.get("SANDBOX_DOOR_PORT", "8080"))
+PORT = int(os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080"))
 NAMESPACE = "apps"
 RELEASES = ["front-end", "business-logic"]
 
@@ -42,7 +42,7 @@ class Visitor(threading.Thread):
         self.slowest = 0.0
         self.failures: list[str] = []
         self._enough = threading.Event()
-        self._connection = http.client.HTTPConnection("127.0.0.1", DOOR, timeout=PATIENCE)
+        self._connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=PATIENCE)
 
     def run(self) -> None:
         for _ in range(MOST):
@@ -63,7 +63,7 @@ class Visitor(threading.Thread):
     def _ask(self) -> str:
         """Give what went wrong, nothing when the page came with quotes."""
         try:
-            self._connection.request("GET", "/", headers={"Host": f"website.localhost:{DOOR}"})
+            self._connection.request("GET", "/", headers={"Host": f"website.localhost:{PORT}"})
             answer = self._connection.getresponse()
             body = answer.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
@@ -115,7 +115,7 @@ def wait_for_answers(pair: list[Visitor]) -> None:
     def came() -> bool:
         return all(visitor.answered >= count for visitor, count in zip(pair, expected, strict=True))
 
-    what = f"{BEFORE_AND_AFTER} more answers from http://website.localhost:{DOOR}/ for each visitor"
+    what = f"{BEFORE_AND_AFTER} more answers from http://website.localhost:{PORT}/ for each visitor"
     until(came, what, 30, lambda: failures_of(pair))
 
 

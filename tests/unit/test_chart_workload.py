@@ -657,12 +657,12 @@ def test_notes_say_how_to_watch_reach_and_who_may(tmp_path: Path) -> None:
 
     values = sample("front-end")
     values["hookJobs"] = {"migrate": {"events": ["pre-install"]}}
-    values["networkPolicy"]["ingress"] = {"door": {"from": [{"cidr": "198.51.100.2/32"}]}}
+    values["networkPolicy"]["ingress"] = {"load-balancer": {"from": [{"cidr": "198.51.100.2/32"}]}}
     text = only(render(values, "front-end", chart=chart), "Notes")["text"]
     assert "Deployment front-end is in namespace shop." in text
     assert "rollout status deployment/front-end" in text
     assert "front-end.shop:3000 (http) inside the cluster, port 30080 of every node" in text
-    assert "Let in: door.\nLet out to: api, DNS." in text
+    assert "Let in: load-balancer.\nLet out to: api, DNS." in text
     assert "Job front-end-migrate runs at pre-install" in text
 
     text = only(render(workload(kind="Job"), "pack", chart=chart), "Notes")["text"]
@@ -697,7 +697,7 @@ def test_sample_front_end() -> None:
 
 def test_sample_front_end_lets_the_load_balancer_in() -> None:
     values = sample("front-end")
-    values["networkPolicy"]["ingress"] = {"door": {"from": [{"cidr": "198.18.0.2/32"}]}}
+    values["networkPolicy"]["ingress"] = {"load-balancer": {"from": [{"cidr": "198.18.0.2/32"}]}}
     policy = only(render(values, "front-end"), "NetworkPolicy")["spec"]
     assert policy["ingress"][0]["from"] == [{"ipBlock": {"cidr": "198.18.0.2/32"}}]
 

@@ -33,7 +33,7 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    one = Daemon(tmp_path, "door")
+    one = Daemon(tmp_path, "endpoint")
     yield one
     one.stop(timeout=5)
 
@@ -95,8 +95,8 @@ def test_says_when_the_address_is_taken(daemon: Daemon) -> None:
 
 
 def test_says_what_a_program_that_ended_wrote(daemon: Daemon, port: int) -> None:
-    with pytest.raises(DaemonError, match="ended with 3:\nno such door"):
-        daemon.start(["sh", "-c", "echo no such door; exit 3"], [f"127.0.0.1:{port}"], timeout=5)
+    with pytest.raises(DaemonError, match="ended with 3:\nno such port"):
+        daemon.start(["sh", "-c", "echo no such port; exit 3"], [f"127.0.0.1:{port}"], timeout=5)
     assert not daemon.record.exists()
 
 
@@ -122,9 +122,9 @@ def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
 
 
 def test_the_module_starts_once_changes_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments: dict[str, Any] = {"name": "door", "directory": str(tmp_path), "argv": SLEEP}
+    arguments: dict[str, Any] = {"name": "endpoint", "directory": str(tmp_path), "argv": SLEEP}
     assert run(capsys, **arguments, _ansible_check_mode=True)["changed"]
-    assert not (tmp_path / "door.json").exists()
+    assert not (tmp_path / "endpoint.json").exists()
     first = run(capsys, **arguments)
     assert first["changed"]
     second = run(capsys, **arguments)
@@ -133,14 +133,14 @@ def test_the_module_starts_once_changes_and_ends(tmp_path: Path, capsys: pytest.
     other = run(capsys, **{**arguments, "argv": [*SLEEP, "other"]})
     assert other["changed"]
     assert start_ticks(first["pid"]) is None
-    ended = run(capsys, name="door", directory=str(tmp_path), state="absent")
+    ended = run(capsys, name="endpoint", directory=str(tmp_path), state="absent")
     assert ended["changed"]
-    assert not run(capsys, name="door", directory=str(tmp_path), state="absent")["changed"]
+    assert not run(capsys, name="endpoint", directory=str(tmp_path), state="absent")["changed"]
     assert start_ticks(other["pid"]) is None
 
 
 def test_the_module_fails_with_the_programs_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(capsys, name="door", directory=str(tmp_path), argv=["/no/such/program"])
+    result = run(capsys, name="endpoint", directory=str(tmp_path), argv=["/no/such/program"])
     assert result["failed"]
-    assert "door" in result["msg"]
+    assert "endpoint" in result["msg"]
     assert "/no/such/program" in result["msg"]

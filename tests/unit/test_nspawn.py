@@ -333,7 +333,7 @@ class TestMachine:
     def test_machines_that_the_inventory_no_longer_names_are_found(self, site: Site, monkeypatch: Any) -> None:
         for name in ("cp-1", "worker-2"):
             _nspawn.write(site.library / name / "lower", "/root-fs")
-        _nspawn.write(site.library / "door/pid", "1")
+        _nspawn.write(site.library / "endpoint/pid", "1")
         found = _nspawn.unlisted(site)
         assert [item.machine.name for item in found] == ["worker-2"]
         monkeypatch.setattr(MachineDirectory, "pid", lambda _: 7)

@@ -286,7 +286,7 @@ SOCKET_UNITS = """\
 Listen=/run/dbus/system_bus_socket (Stream)
 Id=dbus.socket
 
-Id=cicd-sandbox-dev-door.socket
+Id=cicd-sandbox-dev-endpoint.socket
 Listen=127.0.0.1:8080 (Stream)
 Listen=[::1]:8080 (Stream)
 
@@ -300,7 +300,7 @@ def test_ports_that_systemd_holds_are_those_of_units() -> None:
     listeners = [Listener(8080, 1, "/sbin/init"), Listener(22, 1, "/sbin/init"), Listener(99, 1, "/sbin/init")]
     named = preflight.name_socket_units([*listeners, Listener(22, 7, "sshd")], SOCKET_UNITS)
     assert [listener.command for listener in named] == [
-        "systemd for cicd-sandbox-dev-door.socket",
+        "systemd for cicd-sandbox-dev-endpoint.socket",
         "systemd for ssh.socket",
         "/sbin/init",
         "sshd",

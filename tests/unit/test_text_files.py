@@ -56,6 +56,15 @@ def test_check_mode_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+def test_leaves_what_is_there_where_it_is_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = {"path": str(tmp_path / "file"), "content": "a\n", "force": False}
+    assert run(capsys, file)["changed"]
+    assert not run(capsys, file | {"content": "b\n", "mode": "0600"})["changed"]
+    assert (tmp_path / "file").read_text() == "a\n"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+    assert run(capsys, file | {"state": "absent"})["changed"]
+
+
 def test_removes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "file"
     path.write_text("a\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
-PORT = os.environ["SANDBOX_DOOR_PORT"]
+PORT = os.environ["SANDBOX_LOCAL_ENDPOINT_PORT"]
 testinfra_hosts = ["ansible://machines"]
 
 

@@ -18,7 +18,7 @@ from testinfra.host import Host
 REPOSITORY = Path(__file__).resolve().parents[3]
 INVENTORY = os.environ["SANDBOX_INVENTORY"]
 STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
-DOOR_PORT = int(os.environ["SANDBOX_DOOR_PORT"])
+ENDPOINT_PORT = int(os.environ["SANDBOX_LOCAL_ENDPOINT_PORT"])
 INFRA = "198.18.3.2"
 MEMBERS = {"etcd-1": "198.18.3.11", "etcd-2": "198.18.3.12", "etcd-3": "198.18.3.13"}
 

@@ -1,0 +1,165 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which pages the role load_balancer writes for HAProxy, and which it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import REPOSITORY
+
+PLAYBOOK = """
+- hosts: infra-1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: load_balancer, tasks_from: "{{ entry_point }}"}
+"""
+# The service is not there: what is told to it is told here.
+HANDLERS = """
+- name: Restart the load balancer
+  ansible.builtin.debug: {msg: restarted}
+- name: Reload the load balancer
+  ansible.builtin.debug: {msg: reloaded}
+"""
+INVENTORY = """
+infra: {hosts: {infra-1: {ansible_host: 127.0.0.1}}}
+machines: {hosts: {infra-1: {}, worker-1: {ansible_host: 192.0.2.1}, worker-2: {ansible_host: 192.0.2.2}}}
+workers: {hosts: {worker-1: {}, worker-2: {}}}
+"""
+# It is called with the files it would read.
+HAPROXY = """#!/bin/sh
+for word; do case $word in /*) test -r "$word" || exit 1 ;; esac; done
+"""
+WEBSITE = {
+    "name": "website",
+    "hosts": ["website.localhost", "www.localhost"],
+    "node_port": 30080,
+    "health_path": "/livez",
+}
+
+
+@dataclass
+class Site:
+    """A directory in HAProxy's place."""
+
+    root: Path
+
+    def run(self, entry_point: str, **variables: Any) -> tuple[list[str], str]:
+        """Run an entry point; return which handlers ran, and the error there was."""
+        values = {
+            "entry_point": entry_point,
+            "__load_balancer_directory": str(self.root / "etc"),
+            "__load_balancer_defaults": str(self.root / "default"),
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            **variables,
+        }
+        line = ["ansible-playbook", f"--inventory={self.root}/hosts.yml", "--connection=local"]
+        environment = {
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer",
+            "PATH": f"{self.root}/bin:{os.environ['PATH']}",
+        }
+        run = subprocess.run(
+            [*line, "--extra-vars", json.dumps(values), str(self.root / "play.yml")],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+        )
+        tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
+        answers = [(task["task"]["name"], task["hosts"]["infra-1"]) for task in tasks if "infra-1" in task["hosts"]]
+        failed = [answer["msg"] for _name, answer in answers if answer.get("failed")]
+        assert run.returncode == (2 if failed else 0), run.stdout + run.stderr
+        told = [
+            answer["msg"]
+            for name, answer in answers
+            if name.endswith(("Restart the load balancer", "Reload the load balancer"))
+        ]
+        return told, "".join(failed)
+
+    def text(self, name: str) -> str:
+        return (self.root / "etc" / name).read_text()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    shutil.copytree(REPOSITORY / "roles/load_balancer", tmp_path / "roles/load_balancer")
+    (tmp_path / "roles/load_balancer/handlers/main.yml").write_text(HANDLERS)
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    (tmp_path / "hosts.yml").write_text(INVENTORY)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/haproxy").write_text(HAPROXY)
+    (tmp_path / "bin/haproxy").chmod(0o755)
+    return Site(tmp_path)
+
+
+def test_main_takes_no_page_away(site: Site) -> None:
+    assert site.run("configure") == (["restarted", "reloaded"], "")
+    assert "backend" not in site.text("pages.cfg")
+    assert "//sandbox.localhost:8080/" in site.text("beginning.html")
+    assert f"-f {site.root}/etc/pages.cfg" in (site.root / "default").read_text()
+    assert site.run("pages", load_balancer_pages=[WEBSITE]) == (["reloaded"], "")
+    written = {path.name: path.read_text() for path in (site.root / "etc").iterdir()}
+    assert site.run("configure") == ([], "")
+    assert site.run("pages", load_balancer_pages=[WEBSITE]) == ([], "")
+    assert {path.name: path.read_text() for path in (site.root / "etc").iterdir()} == written
+
+
+def test_a_page_leads_from_its_hosts_to_its_port_of_every_worker(site: Site) -> None:
+    site.run("configure")
+    other = {
+        "name": "other",
+        "hosts": ["other.localhost"],
+        "node_port": 30080,
+        "health_path": "/ready?a&b",
+        "timeout": 30,
+    }
+    site.run("pages", load_balancer_pages=[WEBSITE, other])
+    rows = [line.split() for line in site.text("pages.map").splitlines() if not line.startswith("#")]
+    assert rows == [
+        ["website.localhost", "page-website"],
+        ["www.localhost", "page-website"],
+        ["other.localhost", "page-other"],
+    ]
+    _comment, website, second = site.text("pages.cfg").split("\n\n")
+    assert website.startswith("backend page-website from main\n")
+    assert "server worker-1 192.0.2.1:30080\n    server worker-2 192.0.2.2:30080" in website
+    assert "timeout server 10s" in website
+    assert "uri /livez ver HTTP/1.1 hdr Host website.localhost\n" in website
+    assert "uri /ready?a&b ver" in second
+    assert "timeout server 30s" in second
+    for page in ("unknown.html", "beginning.html"):
+        assert '<a href="//other.localhost:8080/">other.localhost</a>' in site.text(page)
+    assert site.run("pages", load_balancer_pages=[]) == (["reloaded"], "")
+    assert "page-" not in site.text("pages.map") + site.text("pages.cfg")
+
+
+def test_pages_that_haproxy_would_misread_are_refused(site: Site) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"name": "a b"}, "the name a b"),
+        ({"name": "c\nglobal"}, "the name c"),
+        ({"hosts": ["other.localhost:80"]}, "the host other.localhost:80"),
+        ({"health_path": "livez"}, "the health_path livez"),
+        ({"health_path": '/"$HOME"'}, "the health_path /"),
+        ({"health_path": "/d\n    server x 192.0.2.9:1"}, "the health_path /d"),
+    ]
+    pages = [WEBSITE | {"name": f"p{number}"} | page for number, (page, _said) in enumerate(wrong)]
+    told, error = site.run("pages", load_balancer_pages=pages)
+    assert told == []
+    assert [said for _page, said in wrong if said not in error] == []
+    assert not (site.root / "etc").exists()
+
+
+@pytest.mark.parametrize("page", [{"hosts": ["www.localhost"]}, {"hosts": ["sandbox.localhost"]}, {"name": "website"}])
+def test_a_host_leads_to_one_page(site: Site, page: dict[str, Any]) -> None:
+    other = {"name": "other", "hosts": ["other.localhost"], "node_port": 30081, "health_path": "/"} | page
+    told, error = site.run("pages", load_balancer_pages=[WEBSITE, other])
+    assert (told, "a name or a host twice" in error) == ([], True)
