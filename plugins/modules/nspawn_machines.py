@@ -126,16 +126,16 @@ import shlex
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.nspawn import (
-    MachineDirectory,
-    NspawnError,
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.fleet import (
     absent,
     plans,
     present,
-    site_from,
     stopped,
     unlisted,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.machine import MachineDirectory
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.site import site_from
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
 
 MACHINE = {
     "name": {"type": "str", "required": True},
@@ -185,10 +185,11 @@ def main() -> None:
             )
     except NspawnError as error:
         module.fail_json(msg=str(error))
-    lines = [f"{name}: {', '.join(actions)}\n" for name, actions in done.items() if actions]
+    machines = {name: [action.value for action in actions] for name, actions in done.items()}
+    lines = [f"{name}: {', '.join(actions)}\n" for name, actions in machines.items() if actions]
     module.exit_json(
         changed=bool(lines),
-        machines=done,
+        machines=machines,
         known_hosts=known_hosts,
         outdated=outdated,
         unlisted=[item.machine.name for item in forgotten],

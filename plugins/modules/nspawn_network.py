@@ -80,13 +80,13 @@ actions:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.nspawn import (
-    NspawnError,
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import (
     network_absent,
     network_from,
     network_plan,
     network_present,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
 
 
 def main() -> None:
@@ -118,10 +118,9 @@ def main() -> None:
             actions = network_present(network, library)
     except NspawnError as error:
         module.fail_json(msg=str(error))
-    diff = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
-    module.exit_json(
-        changed=bool(actions), actions=actions, bridge=network.bridge, gateway=str(network.gateway), diff=diff
-    )
+    texts = [action.text(network) for action in actions]
+    diff = {"before": "", "after": "".join(f"{text}\n" for text in texts)}
+    module.exit_json(changed=bool(texts), actions=texts, bridge=network.bridge, gateway=str(network.gateway), diff=diff)
 
 
 if __name__ == "__main__":

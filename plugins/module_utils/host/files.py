@@ -1,0 +1,67 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are replaced in one step: who reads one sees the old content or the new, never half of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o644, *, sync: bool = False) -> Iterator[BinaryIO]:
+    """Give a new file that takes the place of ``path`` when the block ends well; otherwise ``path`` is as it was.
+
+    Until then it is ``.<name>.partial`` in the same directory, and its owner's alone. One that a killed writer left is
+    used again; two writers wait for each other. With ``sync`` the content is on the disk before it can be seen.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with os.fdopen(_own(partial), "wb") as stream:
+        try:
+            yield stream
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            if sync:
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _own(partial: Path) -> int:
+    """Open an empty file that nobody else writes."""
+    while True:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Whoever held the lock has put the file in its place, or removed it.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), partial.lstat()):
+                os.fchmod(descriptor, 0o600)
+                os.ftruncate(descriptor, 0)
+                return descriptor
+        os.close(descriptor)
+
+
+def write(path: Path, content: str, mode: int = 0o644, *, sync: bool = False) -> None:
+    """Replace a file by one with this text and mode; directories above it are made where they are missing.
+
+    The text is written as UTF-8; a surrogate is the byte it stands for (PEP 383).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, mode, sync=sync) as stream:
+        stream.write(content.encode(errors="surrogateescape"))
+
+
+def write_changed(path: Path, content: str, mode: int = 0o644) -> bool:
+    """Write a file unless it has this text and mode already; tell whether it was written."""
+    with suppress(OSError):
+        same_text = path.read_bytes() == content.encode(errors="surrogateescape")
+        if same_text and path.stat().st_mode & 0o7777 == mode:
+            return False
+    write(path, content, mode)
+    return True

@@ -1,0 +1,132 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machines' network: what is written and what is refused, without a bridge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import network as _network
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import system
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import network_from, route_conflicts
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
+
+PODS, SERVICES = "10.244.0.0/16", "10.96.0.0/16"
+
+
+def test_the_bridge_is_the_first_address() -> None:
+    network = network_from("dev", "198.18.4.0/24")
+    assert (network.bridge, str(network.gateway)) == ("sb-dev", "198.18.4.1")
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "cidr", "guarded", "named"),
+    [
+        ("Dev", "198.18.0.0/24", [], "'Dev'"),
+        ("a-name-too-long", "198.18.0.0/24", [], "12"),
+        ("dev", "198.18.0.1/24", [], "198.18.0.1/24"),
+        ("dev", "fd00::/64", [], "IPv4"),
+        ("dev", "198.18.0.0/30", [], "no room"),
+        ("dev", "198.18.0.0/24", ["10.96.0.0/33"], "10.96.0.0/33"),
+        ("dev", "198.18.0.0/24", [PODS, "10.244.3.0/24"], "overlap"),
+    ],
+)
+def test_bad_arguments_are_named(sandbox: str, cidr: str, guarded: list[str], named: str) -> None:
+    with pytest.raises(NspawnError, match=named.replace("(", r"\(")):
+        network_from(sandbox, cidr, guarded)
+
+
+def test_the_rules_guard_every_network_and_translate_only_named_machines() -> None:
+    rules = network_from("dev", "198.18.0.0/24", [PODS, SERVICES], ["198.18.0.2"]).ruleset()
+    assert "10.96.0.0/16, 10.244.0.0/16, 198.18.0.0/24" in rules
+    assert "ip saddr { 198.18.0.2 } ip daddr != @guarded" in rules
+    assert "masquerade" not in network_from("dev", "198.18.0.0/24").ruleset()
+
+
+def test_other_rules_have_another_digest() -> None:
+    digests = {
+        network_from("dev", "198.18.0.0/24", guarded).ruleset().split('"')[1] for guarded in ([], [PODS], [SERVICES])
+    }
+    assert len(digests) == 3
+
+
+def test_the_host_must_not_route_a_sandbox_network_elsewhere() -> None:
+    network = network_from("dev", "198.18.0.0/24", [PODS, SERVICES])
+    routes = [
+        {"dst": "default", "dev": "eth0"},
+        {"dst": "198.18.0.0/24", "dev": "sb-dev"},
+        {"dst": "192.0.2.0/24", "dev": "eth0"},
+    ]
+    assert route_conflicts(network, routes) == []
+    conflicts = route_conflicts(network, [*routes, {"dst": "10.0.0.0/8", "dev": "tun0"}])
+    assert conflicts == [
+        "10.244.0.0/16 overlaps this machine's route to 10.0.0.0/8 on tun0",
+        "10.96.0.0/16 overlaps this machine's route to 10.0.0.0/8 on tun0",
+    ]
+
+
+def test_two_sandboxes_may_have_the_same_pods_but_not_the_same_machines() -> None:
+    network = network_from("dev", "198.18.0.0/24", [PODS, SERVICES])
+    assert route_conflicts(network, [{"dst": "198.18.1.0/24", "dev": "sb-two"}]) == []
+    assert route_conflicts(network, [{"dst": "198.18.0.0/24", "dev": "sb-two"}]) != []
+
+
+def test_links_are_found_by_their_whole_names(monkeypatch: Any) -> None:
+    """As of `ip -json link show`: a name of 16 characters is shortened by a hash."""
+    links = [
+        {"ifname": "vb-dev-worker-1", "flags": ["UP"], "master": "sb-dev"},
+        {"ifname": "vb-dev-workR3qh", "flags": ["UP"], "master": "sb-dev", "altnames": ["vb-dev-worker-10"]},
+        {"ifname": "vb-dev-cp-1", "flags": []},
+    ]
+    monkeypatch.setattr(system, "run", lambda *_: json.dumps(links))
+    found = _network.bridges_of_links()
+    assert found["vb-dev-worker-1"] == found["vb-dev-worker-10"] == "sb-dev"
+    assert found["vb-dev-cp-1"] == ""
+
+
+class TestForwarding:
+    """The switch is the whole host's: the first sandbox that needs it turns it on, the last that goes turns it back."""
+
+    @pytest.fixture
+    def remaining(self, tmp_path: Path, monkeypatch: Any) -> list[str]:
+        """Give the tables of the sandboxes that stand; `one` turned forwarding on, `t-two` came later."""
+        remaining = ["cicd_sandbox_t_two"]
+        monkeypatch.setattr(_network, "FORWARDING", tmp_path / "switch")
+        monkeypatch.setattr(_network, "_links", lambda *_: [])
+        monkeypatch.setattr(_network, "tables", lambda: remaining)
+        (tmp_path / "switch").write_text("1")
+        (tmp_path / "library/t-two").mkdir(parents=True)
+        files.write_changed(tmp_path / "library/one/ip_forward", "0")
+        return remaining
+
+    def test_the_last_sandbox_sets_it_back(self, tmp_path: Path, remaining: list[str]) -> None:
+        library = tmp_path / "library"
+        one, two = network_from("one", "198.18.0.0/24"), network_from("t-two", "198.18.1.0/24")
+        _network.network_absent(one, library / "one", dry_run=True)
+        assert not (library / "t-two/ip_forward").exists()
+        assert _network.network_absent(one, library / "one", dry_run=False) == []
+        assert (tmp_path / "switch").read_text() == "1"
+        assert not (library / "one/ip_forward").exists()
+        remaining.clear()
+        actions = _network.network_absent(two, library / "t-two", dry_run=False)
+        assert [action.text(two) for action in actions] == ["set forwarding back (net.ipv4.ip_forward)"]
+        assert (tmp_path / "switch").read_text() == "0"
+
+    def test_what_the_other_one_remembers_stays(self, tmp_path: Path, remaining: list[str]) -> None:
+        library = tmp_path / "library"
+        files.write_changed(library / "t-two/ip_forward", "1")
+        _network.network_absent(network_from("one", "198.18.0.0/24"), library / "one", dry_run=False)
+        assert (library / "t-two/ip_forward").read_text() == "1"
+
+
+def test_nothing_is_to_be_removed_where_nft_was_never_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ip").write_text("#!/bin/sh\necho '[]'\n")
+    (tmp_path / "ip").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _network.network_absent(network_from("t-none", "198.18.99.0/24"), tmp_path, dry_run=False) == []
