@@ -36,6 +36,7 @@ from typing import Any
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 
 
 class CallbackModule(CallbackBase):
@@ -116,8 +117,6 @@ class CallbackModule(CallbackBase):
             except (OSError, ValueError):
                 kept = {}
             kept.update({name: round(seconds, 1) for name, seconds in self.seconds.items() if name in self.changed})
-            partial = self.file.with_suffix(".partial")
-            partial.write_text(json.dumps(kept, indent=2) + "\n")
-            partial.replace(self.file)
+            files.write(self.file, json.dumps(kept, indent=2) + "\n")
         except OSError as error:
             self._display.warning(f"role_times: {self.file} could not be written: {error}")

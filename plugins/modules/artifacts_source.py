@@ -67,8 +67,8 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import write_atomic
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import find_source
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def main() -> None:
         try:
             # The state directory holds secrets too.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(found, indent=1) + "\n")
+            files.write(path, json.dumps(found, indent=1) + "\n")
         except OSError as error:
             module.fail_json(msg=f"{path}: {error}")
     module.exit_json(changed=True, **found)

@@ -135,6 +135,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memory_mb
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight import findings as preflight
 
 
@@ -171,7 +172,9 @@ def main() -> None:
         if params["swap_allowed"]
         else preflight.check_swap(host, preflight.swap_devices(preflight.read(proc / "swaps")))
     )
-    findings += preflight.check_memory(host, preflight.memory_mb(preflight.read(proc / "meminfo")), params["memory_mb"])
+    findings += preflight.check_memory(
+        host, memory_mb(preflight.read(proc / "meminfo"), "MemTotal"), params["memory_mb"]
+    )
     wanted = [item for item in params["disks"] if not (item["used_when"] and Path(item["used_when"]).exists())]
     disks = {item["path"]: preflight.disk_usage(Path(item["path"])) for item in wanted}
     needs = [(item["path"], disks[item["path"]].device, item["free_mb"]) for item in wanted if item["free_mb"]]

@@ -70,12 +70,11 @@ changed_paths:
   sample: [/etc/containerd/config.toml]
 """
 
-import os
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 
 
 def current(path: Path) -> tuple[str | None, int | None]:
@@ -84,16 +83,6 @@ def current(path: Path) -> tuple[str | None, int | None]:
         return path.read_text(encoding="utf-8", errors="surrogateescape"), path.stat().st_mode & 0o7777
     except FileNotFoundError:
         return None, None
-
-
-def write(path: Path, content: str, mode: int) -> None:
-    """Replace a file by a new one with the wanted text and mode, never showing half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(content)
-    Path(name).chmod(mode)
-    Path(name).replace(path)
 
 
 def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
@@ -109,7 +98,7 @@ def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
     elif (text == wanted and had_mode == mode) or (text is not None and not file["force"]):
         return None
     elif not module.check_mode:
-        write(path, wanted, mode)
+        files.write(path, wanted, mode)
     header = {"before_header": f"{path} ({had_mode or 0:04o})", "after_header": f"{path} ({mode:04o})"}
     if file["sensitive"]:
         return {**header, "before": "(sensitive)\n", "after": "(sensitive, changed)\n"}

@@ -7,10 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import subprocess
-import sys
-import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,14 +22,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     content_files,
     content_key,
     format_sums,
-    held,
-    is_held,
     making,
     one_slot,
     parse_sums,
     remove_tree,
     words,
-    write_atomic,
 )
 
 
@@ -147,31 +141,6 @@ def test_read_only_folders_can_be_removed(tmp_path: Path) -> None:
     remove_tree(module)
 
 
-def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    assert not is_held(lock)
-    assert not lock.exists()
-    code = f"""
-        import sys, time
-        sys.path.insert(0, {str(tmp_path)!r})
-        import fcntl
-        stream = open({str(lock)!r}, "a+")
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        print("held", flush=True)
-        time.sleep(60)
-    """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        assert is_held(lock)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not is_held(lock)
-    with held(lock):
-        assert is_held(lock)
-        assert lock.read_text() == f"{os.getpid()}\n"
-
-
 def test_slots_limit_what_runs_at_once(tmp_path: Path) -> None:
     """Each waits in its slot for another one; the log shows that no third was there."""
     pair = threading.Barrier(2)
@@ -189,13 +158,6 @@ def test_slots_limit_what_runs_at_once(tmp_path: Path) -> None:
     running = list(itertools.accumulate(log))
     assert running[-1] == 0
     assert max(running) == 2
-
-
-def test_small_files_are_written_in_one_step(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "file.json"
-    write_atomic(path, "{}")
-    assert path.read_text() == "{}"
-    assert [item.name for item in path.parent.iterdir()] == ["file.json"]
 
 
 def test_status_is_read_by_others(entry: Entry) -> None:

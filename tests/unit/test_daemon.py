@@ -19,8 +19,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.host.daemon import (
     Daemon,
     DaemonError,
     address_of,
-    start_ticks,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import start_ticks
 from ansible_collections.cicd.sandbox.plugins.modules import daemon as module
 
 SERVER = """

@@ -10,7 +10,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.checks import junit as _junit
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import Case, escaped, report, write
 
 BEGIN = dt.datetime(2026, 10, 2, 10, 0, 5, 123456, tzinfo=dt.UTC)
@@ -101,10 +100,10 @@ def test_write_replaces_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write(path, b"two")
     assert path.read_bytes() == b"two"
 
-    def fail(_self: Path, _mode: int) -> None:
+    def fail(_self: Path, _target: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(_junit.Path, "chmod", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(PermissionError):
         write(path, b"three")
     assert [entry.name for entry in path.parent.iterdir()] == ["smoke.xml"]

@@ -89,9 +89,13 @@ def test_owner_that_cannot_stay_is_named(file: KubeconfigFile, monkeypatch: pyte
     def refuse(*_arguments: object) -> None:
         raise PermissionError
 
-    own = os.stat_result
+    fstat = os.fstat
+
+    def another_owners(descriptor: int) -> os.stat_result:
+        return os.stat_result((*fstat(descriptor)[:4], 77, 77, *fstat(descriptor)[6:10]))
+
     monkeypatch.setattr(_kubeconfig_file.os, "fchown", refuse)
-    monkeypatch.setattr(_kubeconfig_file.os, "fstat", lambda _descriptor: own([0o600, 0, 0, 1, 77, 77, 0, 0, 0, 0]))
+    monkeypatch.setattr(_kubeconfig_file.os, "fstat", another_owners)
     with pytest.raises(KubeconfigError, match="which can't be kept as uid 77; nothing was changed"):
         file.write("new")
     assert [path.name for path in file.path.parent.iterdir()] == ["config"]

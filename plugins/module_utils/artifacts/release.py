@@ -10,22 +10,21 @@ import shutil
 import socket
 import tarfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TypeVar
+from urllib.error import HTTPError, URLError
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
     Entry,
     Runner,
     Status,
     content_key,
-    held,
     making,
     remove_tree,
 )
@@ -35,8 +34,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     Toolchain,
     install_toolchain,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 
 CHUNK = 1 << 20
+AGENT = "cicd.sandbox"
 TIMEOUT = 60
 ATTEMPTS = 4
 PAUSE = 2.0  # seconds before the second attempt; each later one waits twice as long
@@ -88,9 +89,9 @@ def find_sum(text: str, name: str) -> str:
 
 def _passes(error: Exception) -> bool:
     """Whether a failure is one of the network's or a busy server's, which may be gone in a moment."""
-    if isinstance(error, urllib.error.HTTPError):
+    if isinstance(error, HTTPError):
         return error.code in (408, 429) or error.code >= 500
-    if isinstance(error, urllib.error.URLError):
+    if isinstance(error, URLError):
         return isinstance(error.reason, ConnectionError | TimeoutError | socket.gaierror)
     return isinstance(error, ConnectionError | TimeoutError | HTTPException)
 
@@ -102,11 +103,10 @@ def _get(url: str, runner: Runner, read: Callable[[HTTPResponse], Found]) -> Fou
     """
     if not url.startswith(("http://", "https://")):
         raise ArtifactError(f"{url} is neither http nor https")
-    request = urllib.request.Request(url, headers={"User-Agent": "cicd.sandbox"})
     attempt = 1
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            with open_url(url, timeout=TIMEOUT, http_agent=AGENT, use_netrc=False) as answer:
                 return read(answer)
         except (OSError, HTTPException) as error:
             if attempt == ATTEMPTS or not _passes(error):
@@ -211,11 +211,10 @@ def fetch_entry(
 
 def reachable(url: str, timeout: float) -> str:
     """Why a URL can't be had, or nothing if it can; one HEAD request."""
-    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "cicd.sandbox"})
     try:
-        with urllib.request.urlopen(request, timeout=timeout):
+        with open_url(url, method="HEAD", timeout=timeout, http_agent=AGENT, use_netrc=False):
             return ""
-    except urllib.error.HTTPError as error:
+    except HTTPError as error:
         # A registry answers 401 to who has not asked for a token: it is there.
         return "" if error.code == 401 else f"{url}: HTTP {error.code}"
     except (OSError, HTTPException) as error:

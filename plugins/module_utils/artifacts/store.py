@@ -4,20 +4,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import hashlib
 import os
 import pwd
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+
+from ansible.module_utils.urls import open_url
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 
 SUMS = "SHA256SUMS"
 CHUNK = 1 << 20
@@ -69,12 +69,15 @@ class Store:
         if not self._base.startswith(("https://", "http://127.0.0.1:")):
             raise StoreError(f"{url} is not an https address")
         self._timeout = timeout
-        self._context = ssl.create_default_context(cafile=ca_path) if self._base.startswith("https") else None
+        self._ca_path = ca_path
 
-    def _open(self, name: str) -> Any:
+    def _open(self, name: str) -> HTTPResponse:
         try:
-            return urllib.request.urlopen(f"{self._base}/{name}", timeout=self._timeout, context=self._context)
-        except urllib.error.HTTPError as error:
+            answer: HTTPResponse = open_url(
+                f"{self._base}/{name}", timeout=self._timeout, ca_path=self._ca_path, use_netrc=False
+            )
+            return answer
+        except HTTPError as error:
             hint = ": it was not published; is it in artifacts_await?" if error.code == 404 else ""
             raise StoreError(f"{self._base}/{name}: HTTP {error.code}{hint}") from error
         except (OSError, HTTPException) as error:
@@ -89,24 +92,19 @@ class Store:
     def fetch(self, wanted: WantedFile, expected: str) -> None:
         """Put a file in its place in one step; a running program keeps its old one."""
         wanted.dest.parent.mkdir(parents=True, exist_ok=True)
-        partial = wanted.dest.with_name(f".{wanted.dest.name}.partial")
         digest = hashlib.sha256()
         try:
-            with self._open(wanted.name) as answer, partial.open("wb") as stream:
+            with self._open(wanted.name) as answer, files.replacing(wanted.dest, wanted.mode) as stream:
                 while chunk := answer.read(CHUNK):
                     digest.update(chunk)
                     stream.write(chunk)
-            if digest.hexdigest() != expected:
-                found = f"{self._base}/{wanted.name} has the sum {digest.hexdigest()}, {SUMS} says {expected}"
-                folder = urlsplit(self._base).path
-                raise StoreError(f"{found}: it is damaged. Remove {folder} from the store; the next run fills it again")
-            apply_attributes(wanted, partial)
-            partial.replace(wanted.dest)
+                if digest.hexdigest() != expected:
+                    found = f"{self._base}/{wanted.name} has the sum {digest.hexdigest()}, {SUMS} says {expected}"
+                    remedy = f"Remove {urlsplit(self._base).path} from the store; the next run fills it again"
+                    raise StoreError(f"{found}: it is damaged. {remedy}")
+                os.fchown(stream.fileno(), *wanted.ids())
         except HTTPException as error:
             raise StoreError(f"{self._base}/{wanted.name}: {error}") from error
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
 
 
 def file_sum(path: Path) -> str:
@@ -130,14 +128,14 @@ def apply_attributes(wanted: WantedFile, path: Path) -> None:
     path.chmod(wanted.mode)
 
 
-def install(store: Store, files: Sequence[WantedFile], dry_run: bool = False) -> list[str]:
+def install(store: Store, wanted_files: Sequence[WantedFile], dry_run: bool = False) -> list[str]:
     """Install files; the paths of those that changed, or would."""
     sums = store.sums()
-    unknown = [wanted.name for wanted in files if wanted.name not in sums]
+    unknown = [wanted.name for wanted in wanted_files if wanted.name not in sums]
     if unknown:
         raise StoreError(f"the store has no {', '.join(unknown)} there, it has {', '.join(sorted(sums))}")
     changed = []
-    for wanted in files:
+    for wanted in wanted_files:
         if file_sum(wanted.dest) != sums[wanted.name]:
             if not dry_run:
                 store.fetch(wanted, sums[wanted.name])

@@ -20,7 +20,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PROC = Path("/proc")
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import boot_id, start_ticks
+
 POLL = 0.05
 
 
@@ -36,21 +37,6 @@ class Running:
     start: str
     boot: str
     argv: tuple[str, ...]
-
-
-def boot_id() -> str:
-    """Return what tells this boot of the host from another."""
-    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_ticks(pid: int) -> str | None:
-    """Return when a process started, None where there is none (or only its exit code is left)."""
-    try:
-        # The program's name is in brackets and may contain anything, blanks and brackets too.
-        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in {"Z", "X"} else fields[19]
 
 
 def address_of(text: str) -> tuple[str, int]:

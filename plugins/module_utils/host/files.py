@@ -52,7 +52,7 @@ def write(path: Path, content: str, mode: int = 0o644, *, sync: bool = False) ->
 
     The text is written as UTF-8; a surrogate is the byte it stands for (PEP 383).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with replacing(path, mode, sync=sync) as stream:
         stream.write(content.encode(errors="surrogateescape"))
 

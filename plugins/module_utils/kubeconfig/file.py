@@ -8,11 +8,11 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import KubeconfigError
 
 
@@ -55,7 +55,7 @@ class KubeconfigFile:
             for path in sorted({self.path, self.target}):
                 lock = path.with_name(f"{path.name}.lock")
                 lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _take(lock, deadline, timeout)
+                _acquire(lock, deadline, timeout)
                 held.callback(lock.unlink)
             yield
 
@@ -79,21 +79,11 @@ class KubeconfigFile:
             before = self.target.stat()
         except FileNotFoundError:
             before = None
-        handle, name = tempfile.mkstemp(prefix=f".{self.target.name}.", dir=self.target.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                if before is not None:
-                    _same_owner(file.fileno(), before, self.path)
-                    mode = stat.S_IMODE(before.st_mode)
-                    os.fchmod(file.fileno(), private_mode(mode) if private else mode)
-                os.fsync(file.fileno())
-            temporary.replace(self.target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        mode = 0o600 if before is None else stat.S_IMODE(before.st_mode)
+        with files.replacing(self.target, private_mode(mode) if private else mode, sync=True) as stream:
+            stream.write(text.encode())
+            if before is not None:
+                _same_owner(stream.fileno(), before, self.path)
 
     def delete(self) -> None:
         """Remove the file."""
@@ -113,7 +103,7 @@ def private_mode(mode: int) -> int:
     return mode & stat.S_IRWXU
 
 
-def _take(lock: Path, deadline: float, timeout: float) -> None:
+def _acquire(lock: Path, deadline: float, timeout: float) -> None:
     while True:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 
 # Raise when the way a root is made changes, so that cached ones are made anew.
 FORMAT = 2
@@ -128,8 +129,7 @@ def ensure(cache: Path, recipe: Recipe, *, dry_run: bool = False) -> tuple[Path,
     if shutil.which("mmdebstrap") is None:
         raise DebianRootError("mmdebstrap is not installed on this machine; install the Debian package mmdebstrap")
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{recipe.key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(cache / f"{recipe.key}.lock"):
         if is_complete(root, recipe):
             return root, False
         partial = cache / f"{recipe.key}.partial"

@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files, proc
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import cgroups, system, units
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.site import Machine, Site
 
@@ -77,11 +77,10 @@ class MachineDirectory:
             return pid or None
         try:
             pid = int(self.pid_file.read_text())
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
         # A process id is used again sooner or later: make sure that it is still ours.
-        return pid if f"--directory={self.root}".encode() in arguments else None
+        return pid if f"--directory={self.root}".encode() in proc.arguments(pid) else None
 
     def processes(self) -> set[int]:
         """Return every process of the machine, also what outlived a systemd-nspawn that was killed.

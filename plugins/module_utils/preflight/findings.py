@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import quorum
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # RFC 5737 and RFC 2606: addresses and names that are reserved for documentation stand for yours.
@@ -111,11 +112,6 @@ def check_inventory(inventory: Inventory, roles: Mapping[str, Role], machines_ne
         *check_names(inventory, roles),
         *check_values(inventory, roles),
     ]
-
-
-def quorum(members: int) -> int:
-    """Return how many members of so many have to answer."""
-    return members // 2 + 1
 
 
 def check_groups(inventory: Inventory) -> list[Finding]:
@@ -310,12 +306,6 @@ class Listener:
 def swap_devices(text: str) -> list[str]:
     """Return the devices and files of /proc/swaps that are in use."""
     return [line.split()[0] for line in text.splitlines()[1:] if line.split()]
-
-
-def memory_mb(text: str) -> int:
-    """Return the MiB of MemTotal in /proc/meminfo; 0 where it is not named."""
-    found = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) // 1024 if found else 0
 
 
 def listening_sockets(text: str) -> dict[str, int]:
