@@ -7,8 +7,8 @@ module: text_files
 short_description: Write several text files of a host in one go
 description:
   - Writes each file whole and atomically, only where its content or its mode differs.
-  - One task for a service's whole configuration, where a loop over C(ansible.builtin.template) would cross the
-    connection once a file. Use C(lookup('cicd.sandbox.template', ...)) for the contents.
+  - One task for a service's whole configuration, where a loop over M(ansible.builtin.template) would cross the
+    connection once a file. Templates are rendered on the controller.
 version_added: 0.1.0
 author: cicd.sandbox contributors
 options:
@@ -23,8 +23,18 @@ options:
         type: path
         required: true
       content:
-        description: The whole text. It is required unless O(files[].state=absent).
+        description: The whole text. This or O(files[].src) is required unless O(files[].state=absent).
         type: str
+      src:
+        description:
+          - A template, found as M(ansible.builtin.template) finds it, in a role's C(templates) first.
+          - It sees the task's variables and C(ansible_managed), C(template_path), C(template_fullpath) and
+            C(template_destpath); in C(text_files_checksums) the SHA-256 of the text of each file before it in the list,
+            by path.
+        type: str
+      vars:
+        description: More variables for O(files[].src).
+        type: dict
       mode:
         description: Permissions, in octal.
         type: str
@@ -56,7 +66,13 @@ EXAMPLES = r"""
   cicd.sandbox.text_files:
     files:
       - path: /etc/containerd/config.toml
-        content: "{{ lookup('cicd.sandbox.template', 'config.toml.j2') }}"
+        src: config.toml.j2
+      - path: /etc/containerd/certs.d/quay.io/hosts.toml
+        src: hosts.toml.j2
+        vars:
+          registry: quay.io
+        mode: "0600"
+        sensitive: true
       - path: /etc/containerd/old.toml
         state: absent
 """
@@ -68,6 +84,11 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/containerd/config.toml]
+checksums:
+  description: SHA-256 of the text that each path has to have, whether it had it before or not.
+  returned: always
+  type: dict
+  sample: {/etc/containerd/config.toml: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
 """
 
 from pathlib import Path
@@ -109,6 +130,9 @@ def main() -> None:
     options = {
         "path": {"type": "path", "required": True},
         "content": {"type": "str"},
+        # What the action has rendered is in their place.
+        "src": {"type": "str"},
+        "vars": {"type": "dict"},
         "mode": {"type": "str", "default": "0644"},
         "sensitive": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": True},

@@ -29,8 +29,8 @@ PLAYBOOK = f"""
           links: "{{{{ __summary_links | map(attribute='url') }}}}"
           left_out: "{{{{ __summary_left_out }}}}"
           secrets: "{{{{ __summary_secrets }}}}"
-          page: "{{{{ lookup('cicd.sandbox.template', '{REPOSITORY}/roles/summary/templates/index.html.j2') }}}}"
-          text: "{{{{ lookup('cicd.sandbox.template', '{REPOSITORY}/roles/summary/templates/summary.txt.j2') }}}}"
+          page: "{{{{ lookup('ansible.builtin.template', '{REPOSITORY}/roles/summary/templates/index.html.j2') }}}}"
+          text: "{{{{ lookup('ansible.builtin.template', '{REPOSITORY}/roles/summary/templates/summary.txt.j2') }}}}"
 """
 
 

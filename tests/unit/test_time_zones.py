@@ -43,7 +43,7 @@ def test_a_join_token_lives_as_long_as_it_should_and_clocks_agree(zone: str) -> 
     rendered, vars_file, checked = run(
         zone,
         {
-            "ansible.builtin.debug": {"msg": f"{{{{ lookup('cicd.sandbox.template', '{TOKEN}') | from_yaml }}}}"},
+            "ansible.builtin.debug": {"msg": f"{{{{ lookup('ansible.builtin.template', '{TOKEN}') | from_yaml }}}}"},
             "vars": {"__cluster_join_token": "abcdef.0123456789abcdef", "cluster_join_token_minutes": MINUTES},
         },
         {"ansible.builtin.include_vars": {"file": f"{PREFLIGHT}/vars/main.yml", "name": "preflight"}},
