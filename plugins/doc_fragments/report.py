@@ -95,7 +95,8 @@ options:
     type: path
   baseline:
     description:
-      - An earlier report, the tool's own or one written for O(json_path). Only findings that are not in it count.
+      - An earlier report, the tool's own or one written for O(json_path). Only findings that are not in it count, or
+        that are more severe than there.
     type: path
   junit_path:
     description:
@@ -124,11 +125,17 @@ options:
       - Whether a report of a partial scan may pass.
     type: bool
     default: false
+  allow_unmatched:
+    description:
+      - Whether names in O(namespaces) and O(exclude_namespaces) may pass that are in no finding and no resource of the
+        report. A name that is mistyped would leave findings out unseen.
+    type: bool
+    default: false
   max_returned:
     description:
-      - How many findings are returned at most, in each list.
+      - How many findings are returned at most, in each list, the worst first. O(json_path) has all.
     type: int
-    default: 200
+    default: 20
 requirements:
   - PyYAML, for O(waivers_file)
 attributes:

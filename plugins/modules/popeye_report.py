@@ -58,6 +58,11 @@ gate:
       type: list
       elements: str
       sample: ["findings that must not be: 1 critical, 4 high"]
+summary:
+  description: What was asked, what was found and how it ended, in a line.
+  returned: always, unless the report can't be read
+  type: str
+  sample: "fail_on high: 0 critical, 0 high, 97 medium; passed"
 counts:
   description: How many findings count, by severity. What is waived or in the baseline does not.
   returned: always, unless the report can't be read
@@ -78,9 +83,14 @@ passed_checks:
   returned: always, unless the report can't be read
   type: int
 skipped_checks:
-  description: How many checks were skipped for a reason that is no fault of the scan.
+  description: How many checks were skipped. Those that could not be evaluated make the scan partial, too.
   returned: always, unless the report can't be read
   type: int
+skipped_reasons:
+  description: Why checks were skipped; each with C(reason) and C(checks), of these at most O(max_returned).
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
 findings:
   description: The findings that count, the worst first.
   returned: always, unless the report can't be read
@@ -138,12 +148,14 @@ waived:
   type: list
   elements: dict
 expired_waivers:
-  description: Waivers that no longer count, with the number of C(findings) that they fit.
+  description:
+    - Waivers that no longer count, with the number of C(findings) that they fit, and of those that count C(again)
+      because of it.
   returned: always, unless the report can't be read
   type: list
   elements: dict
 unused_waivers:
-  description: Waivers that fit nothing.
+  description: Waivers that fit nothing. Those of rules that only other tools have are not among them.
   returned: always, unless the report can't be read
   type: list
   elements: dict
@@ -157,12 +169,17 @@ known:
   returned: always, unless the report can't be read
   type: int
 new:
-  description: Findings that are not in the baseline; empty without one.
+  description: Findings that are not in the baseline, or are more severe than there; empty without one.
   returned: always, unless the report can't be read
   type: list
   elements: dict
 fixed:
   description: Findings of the baseline that are gone.
+  returned: always, unless the report can't be read
+  type: list
+  elements: dict
+worse:
+  description: Those of RV(new) that are in the baseline, with the severity that they had there as C(was).
   returned: always, unless the report can't be read
   type: list
   elements: dict
@@ -178,6 +195,19 @@ cluster:
   description: The cluster's name, where the report says it.
   returned: always, unless the report can't be read
   type: str
+target:
+  description: What was scanned, where it is no cluster and the report says it; an image, a repository, a folder.
+  returned: always, unless the report can't be read
+  type: str
+about:
+  description: What else the report says of what was scanned, by name, such as the image's digest.
+  returned: always, unless the report can't be read
+  type: dict
+unmatched_namespaces:
+  description: Names in O(namespaces) and O(exclude_namespaces) that the report does not know.
+  returned: always, unless the report can't be read
+  type: list
+  elements: str
 empty:
   description: Whether nothing was scanned.
   returned: always, unless the report can't be read

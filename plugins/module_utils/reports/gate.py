@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +15,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     Finding,
     Findings,
     Report,
+    counted,
     fingerprints,
     safe,
 )
@@ -36,6 +38,7 @@ class Policy:
     baseline: Mapping[str, Mapping[str, Any]] | None = None
     allow_empty: bool = False
     allow_degraded: bool = False
+    allow_unmatched: bool = False
     today: dt.date = dt.date.min
 
 
@@ -55,6 +58,10 @@ class Judgement:
     fixed: list[Mapping[str, Any]]
     counts: dict[str, int]
     reasons: list[str]
+    # Of those that count: in the baseline, and less severe there; with the severity that they had.
+    worse: list[tuple[Finding, str]] = dataclasses.field(default_factory=list)
+    # Chosen or excluded namespaces that the report does not know, with what may be meant.
+    unmatched: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -78,11 +85,45 @@ class Judgement:
         """Return the fingerprints of some of the report's findings."""
         return fingerprints(self.report.tool, wanted, self.report.findings)
 
+    @property
+    def target(self) -> str:
+        """What was scanned, in a few words; empty where the report does not say."""
+        report = self.report
+        return report.target or report.cluster or report.context
+
+    def policy_line(self) -> str:
+        """Say what was asked, what was found, how it ended: "fail_on high: 0 critical, 97 medium; passed"."""
+        policy = self.policy
+        limits = [f"at most {most} {severity}" for severity, most in policy.max_findings.items()]
+        asked = [f"fail_on {policy.fail_on}", *limits]
+        if policy.min_score is not None:
+            asked.append(f"score at least {policy.min_score:g}")
+        # What can close the gate is told also where there is none of it.
+        told = [
+            f"{self.counts[severity]:,} {severity}"
+            for severity in SEVERITIES
+            if self.counts[severity] or severity in policy.max_findings or fails(severity, policy)
+        ]
+        found = ", ".join(told) or "no findings"
+        if self.report.empty:
+            found += ", nothing was scanned"
+        return f"{', '.join(asked)}: {found}; {'passed' if self.passed else 'failed'}"
+
     def message(self) -> str:
-        """Say what, how many, the worst three."""
+        """Say what, how many, the worst three, which waivers ended."""
         said = "; ".join(self.reasons)
         worst = "; ".join(one_line(finding) for finding in self.worst(3))
-        return f"{self.report.tool}: {said}." + (f" The worst: {worst}" if worst else "")
+        parts = [f"{self.report.tool}: {said}.", f"The worst: {worst}" if worst else "", *self.expired()]
+        return " ".join(part for part in parts if part)
+
+    def expired(self) -> list[str]:
+        """Say of each waiver that ended, and of which there still are findings, that they count again."""
+        return [
+            f"The waiver of {safe(waiver.rule)} ended on {waiver.expires}: "
+            f"{counted(waiver.again, 'finding counts', 'findings count')} again."
+            for waiver in self.policy.waivers
+            if waiver.again
+        ]
 
 
 def one_line(finding: Finding) -> str:
@@ -108,7 +149,7 @@ def judge(report: Report, policy: Policy) -> Judgement:
         # Waivers are used or not by the whole report, whichever namespaces are looked at.
         for finding in report.findings if findings is not report.findings else ():
             if not _wanted(finding.resource.namespace, policy):
-                match(finding)
+                match(finding, wanted=False)
         counting = Findings()
         for finding in findings:
             waiver = match(finding)
@@ -123,12 +164,11 @@ def judge(report: Report, policy: Policy) -> Judgement:
         counting = Findings(finding for finding in findings if finding.exception is None)
     else:
         counting = findings
-    known: list[Finding] = []
-    fixed: list[Mapping[str, Any]] = []
+    judgement = Judgement(report, policy, counting, waived, [], [], {}, [])
     if policy.baseline is not None:
-        counting, known, fixed = _compare(report, findings, counting, policy)
-    counts = dict.fromkeys(SEVERITIES, 0) | counting.counts()
-    judgement = Judgement(report, policy, counting, waived, known, fixed, counts, [])
+        _compare(judgement, findings, policy.baseline)
+    judgement.counts = dict.fromkeys(SEVERITIES, 0) | judgement.counting.counts()
+    judgement.unmatched = _unmatched(report, policy)
     judgement.reasons += _reasons(judgement)
     return judgement
 
@@ -145,22 +185,45 @@ def _chosen(findings: Findings, policy: Policy) -> Findings:
     return Findings(finding for finding in findings if _wanted(finding.resource.namespace, policy))
 
 
-def _compare(
-    report: Report, findings: Findings, counting: Findings, policy: Policy
-) -> tuple[Findings, list[Finding], list[Mapping[str, Any]]]:
-    baseline = policy.baseline or {}
+def _unmatched(report: Report, policy: Policy) -> dict[str, str]:
+    """Return the namespaces that were asked for and are not in the report, with the name that may be meant.
+
+    An empty name stands for what is in no namespace: it can't be mistyped.
+    """
+    asked = [name for name in (*policy.namespaces, *policy.exclude_namespaces) if name]
+    if not asked:
+        return {}
+    known = report.all_namespaces()
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, 1)), "")
+        for name in dict.fromkeys(asked)
+        if name not in known
+    }
+
+
+def _compare(judgement: Judgement, findings: Findings, baseline: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tell what is new from what is known; what got more severe since is new."""
+    report = judgement.report
     names = dict(zip(map(id, findings), fingerprints(report.tool, findings, report.findings), strict=True))
     new = Findings()
-    known: list[Finding] = []
-    for finding in counting:
-        (known if names[id(finding)] in baseline else new).append(finding)
+    for finding in judgement.counting:
+        before = baseline.get(names[id(finding)])
+        if before is None:
+            new.append(finding)
+            continue
+        was = str(before.get("severity", ""))
+        if RANK[finding.severity] < RANK.get(was, 0):
+            new.append(finding)
+            judgement.worse.append((finding, was))
+        else:
+            judgement.known.append(finding)
+    judgement.counting = new
     present = set(names.values())
-    fixed = [
+    judgement.fixed = [
         item
         for name, item in baseline.items()
-        if name not in present and _wanted(str(item.get("resource", {}).get("namespace", "")), policy)
+        if name not in present and _wanted(str(item.get("resource", {}).get("namespace", "")), judgement.policy)
     ]
-    return new, known, fixed
 
 
 def _reasons(judgement: Judgement) -> list[str]:
@@ -171,6 +234,12 @@ def _reasons(judgement: Judgement) -> list[str]:
     if report.errors and not policy.allow_degraded:
         more = f" and {len(report.errors) - 1} more" if len(report.errors) > 1 else ""
         reasons.append(f"the scan is partial: {safe(report.errors[0])[:200]}{more} (allow_degraded lets that pass)")
+    if judgement.unmatched and not policy.allow_unmatched:
+        names = ", ".join(
+            f"{safe(name)!r}" + (f" (is {safe(meant)!r} meant?)" if meant else "")
+            for name, meant in judgement.unmatched.items()
+        )
+        reasons.append(f"the report has no namespace {names} (allow_unmatched lets that pass)")
     new = "new " if policy.baseline is not None else ""
     failing = [
         f"{counts[severity]} {severity}"
@@ -178,9 +247,10 @@ def _reasons(judgement: Judgement) -> list[str]:
         if counts[severity] and severity not in policy.max_findings and fails(severity, policy)
     ]
     if failing:
-        reasons.append(f"{new}findings that must not be: {', '.join(failing)}")
+        worse = f" ({len(judgement.worse)} less severe in the baseline)" if judgement.worse else ""
+        reasons.append(f"{new}findings that must not be: {', '.join(failing)}{worse}")
     reasons += [
-        f"{counts[severity]} {new}{severity} findings, {most} are let pass"
+        f"{counted(counts[severity], f'{new}{severity} finding')}, {most} {'is' if most == 1 else 'are'} let pass"
         for severity in SEVERITIES
         if (most := policy.max_findings.get(severity)) is not None and counts[severity] > most
     ]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from operator import itemgetter
 from typing import Any, Final
@@ -24,6 +25,9 @@ TOOL: Final = "istioctl"
 # The code of an error in the analysis itself.
 INTERNAL_ERROR: Final = "IST0001"
 
+# hadolint and ShellCheck write arrays of objects with a code and a level, too.
+_CODE: Final = re.compile(r"IST\d{4}")
+
 _code_of: Final = itemgetter("code")
 _level_of: Final = itemgetter("level")
 _origin_of: Final = itemgetter("origin")
@@ -43,15 +47,17 @@ class _Messages:
         self.clusters: set[str] = set()
 
     def read(self, cursor: Cursor) -> bool:
-        """Consume the messages; say whether they are istioctl's."""
+        """Consume the messages; say whether they are istioctl's: at least one has a code of theirs."""
+        ours = False
         for piece in cursor.pieces():
             if piece.end and self._count(cursor.text, piece):
                 continue
             for item in piece.values:
                 if not isinstance(item, dict) or "code" not in item or "level" not in item:
                     return False
+                ours = ours or _CODE.fullmatch(as_text(item["code"])) is not None
                 self.report.findings.append(self._finding(item))
-        return True
+        return ours or not self.report.findings
 
     def _count(self, text: str, piece: Piece) -> bool:
         """Count messages that are as usual, to be made when somebody asks; say whether they are."""

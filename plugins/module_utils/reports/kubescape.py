@@ -13,6 +13,24 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.kubescape_controls import (
+    TOOL,
+    exception_names,
+    named,
+    rule_of,
+    severity_of_control,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.kubescape_summary import (
+    EXPECTED,
+    add_failed_controls,
+    add_vulnerabilities,
+    check_counters,
+    describe,
+    looked_at,
+    note_coverage,
+    note_skipped,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.kubescape_v1 import Frameworks
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
     DetailedFinding,
     Finding,
@@ -22,27 +40,26 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     as_count,
     as_dict,
     as_dicts,
-    as_list,
     as_number,
     as_text,
+    as_time,
+    form_of,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import (
-    severity_of,
-    severity_of_score_factor,
-)
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor, Piece
 
-TOOL: Final = "kubescape"
-LINK: Final = "https://kubescape.io/docs/controls/"
-
 _EXCEPTION: Final = "w/exceptions"
-# Not evaluated for a reason that the user chose or has to see to: skipped, but no gap that nobody knows of.
-_EXPECTED: Final = {"", "irrelevant", "configuration", "integration", "requires review", "manual review"}
 # With these, a piece of a report is read one by one.
 _UNUSUAL: Final = ('"exception"', '"rawResource"')
 _PASSED: Final = {"passed", "irrelevant"}
 _SKIPPED: Final = {"skipped"}
 _WAIVED: Final = {"excluded", "ignored", "warning"}
+_ROOT_KEYS: Final = {
+    "resources", "resource", "attributes", "metadata", "summaryDetails", "results", "scanCoverage", "exceptionAudit",
+    "rbacObjects", "paginationInfo", "clusterAPIServerInfo", "resourceLabels", "namespaceSummaries", "frameworks",
+}  # fmt: skip
+_CONTROL_KEYS: Final = {"controlID", "name", "status", "statusInfo", "severity", "scoreFactor", "ResourceCounters"}
+_SUMMARY_KEYS: Final = {"controls", "frameworks", "vulnerabilities", "status", "score", "complianceScore"}
 
 
 class _Pair(NamedTuple):
@@ -54,10 +71,6 @@ class _Pair(NamedTuple):
     severity: str
     message: str
     exception: str | None
-
-
-def _link(control: str) -> str:
-    return f"{LINK}{control.lower()}/" if control.upper().startswith("C-") else ""
 
 
 def _place(path: dict[str, Any]) -> str:
@@ -78,18 +91,8 @@ def _places(rules: list[dict[str, Any]]) -> str:
 def _exception(rules: list[dict[str, Any]]) -> str | None:
     """Name the exceptions that let failed rules pass; None unless each of them has one."""
     failed = [rule for rule in rules if as_text(rule.get("status")) not in _PASSED | _SKIPPED]
-    names = [_exception_names(rule.get("exception")) for rule in failed]
-    return _named(names) if names and all(names) else None
-
-
-def _named(names: list[str]) -> str:
-    said = ", ".join(dict.fromkeys(name for name in names if name))
-    return f"exception in kubescape: {said or 'unnamed'}"
-
-
-def _exception_names(value: object) -> str:
-    listed = [value] if isinstance(value, dict) and value else as_dicts(value)
-    return ", ".join(as_text(item.get("name")) or "unnamed" for item in listed)
+    names = [exception_names(rule.get("exception")) for rule in failed]
+    return named(names) if names and all(names) else None
 
 
 def _status_by_rules(rules: list[dict[str, Any]]) -> str:
@@ -116,7 +119,10 @@ class _Results:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self.seen = 0
+        # Pairs of a resource and a control that were evaluated.
+        self.evaluated = 0
+        # Those that were not, by control, sub-status and reason.
+        self.skipped: Counter[tuple[str, str, str]] = Counter()
         self._parts: list[_Pair | _Counted] = []
         # Of controls that were counted.
         self._names: dict[str, str] = {}
@@ -136,35 +142,37 @@ class _Results:
     def _count(self, text: str, piece: Piece) -> bool:
         """Count what does not hold, to be made when somebody asks; say whether all is as usual."""
         # Exceptions and files stand in what is not looked at here.
-        if any(text.find(word, piece.start, piece.end) >= 0 for word in _UNUSUAL):
+        unusual = any(text.find(word, piece.start, piece.end) >= 0 for word in _UNUSUAL)
+        if unusual or not all(type(item) is dict and type(item.get("controls")) is list for item in piece.values):
             return False
         failed: Counter[tuple[str, object]] = Counter()
+        skipped: Counter[tuple[str, str, str]] = Counter()
         resources: set[str] = set()
-        seen = passed = skipped = 0
+        passed = irrelevant = 0
         try:
             for item in piece.values:
                 resources.add(item["resourceID"])
-                controls = item["controls"]
-                seen += len(controls)
-                for control in controls:
+                for control in item["controls"]:
                     status = control["status"]
                     word, sub = status["status"], status.get("subStatus", "")
                     if word == "failed" and sub == "":
                         failed[control["controlID"], control.get("severity")] += 1
-                    elif word == "passed" and sub in _EXPECTED:
+                    elif word == "passed" and sub in EXPECTED:
                         passed += 1
-                    elif word == "skipped" and sub in _EXPECTED:
-                        skipped += 1
+                        irrelevant += sub == "irrelevant"
+                    elif word == "skipped" and sub != _EXCEPTION:
+                        skipped[control["controlID"], sub, status.get("info", "")] += 1
                     else:
                         return False
             # TypeErrors where one is no text.
             "".join(resources)
             "".join(name for name, _ in failed)
+            "".join("".join(texts) for texts in skipped)
         except (AttributeError, KeyError, TypeError):
             return False
-        self.seen += seen
+        self.evaluated += passed - irrelevant + failed.total()
         self.report.passed += passed
-        self.report.skipped += skipped
+        self.skipped.update(skipped)
         if not {name for name, _ in failed} <= self._names.keys():
             for control in (control for item in piece.values for control in item["controls"]):
                 if control["status"]["status"] == "failed":
@@ -175,48 +183,57 @@ class _Results:
 
     def _result(self, item: Any) -> None:
         """Add what does not hold for a resource."""
-        item = as_dict(item)
+        if not isinstance(item, dict):
+            self.report.degrade(f"not read: a result, which is {form_of(item)} and no object")
+            return
         resource = as_text(item.get("resourceID"))
         raw = as_dict(item.get("rawResource"))
         if as_dict(raw.get("object")):
             self.resource(raw)
-        for control in as_dicts(item.get("controls")):
-            self.seen += 1
+        for control in self.report.objects(item.get("controls"), f"controls of {resource or 'a result'}"):
             status = control.get("status")
             sub: Any = ""
+            info: Any = ""
             if type(status) is dict:
-                sub = status.get("subStatus") or ""
+                sub, info = status.get("subStatus") or "", status.get("info") or ""
                 status = status.get("status")
             if status == "passed" and sub == "":
                 self.report.passed += 1
+                self.evaluated += 1
             else:
-                self._not_plainly_passed(resource, control, as_text(status), as_text(sub))
+                self._not_plainly_passed(resource, control, as_text(status), (as_text(sub), as_text(info)))
 
-    def _not_plainly_passed(self, resource: str, control: dict[str, Any], status: str, sub: str) -> None:
+    def _not_plainly_passed(self, resource: str, control: dict[str, Any], status: str, why: tuple[str, str]) -> None:
         name = as_text(control.get("controlID"))
         rules = as_dicts(control.get("rules"))
+        sub, info = why
         status = status or _status_by_rules(rules)
         exception = _exception(rules)
         if sub == _EXCEPTION or status in _WAIVED:
             # 2.1 to 3 say failed, 4.0 says passed.
-            exception = exception or _named([_exception_names(rule.get("exception")) for rule in rules])
-        elif status in _PASSED | _SKIPPED:
-            if status in _PASSED and sub in _EXPECTED:
+            exception = exception or named([exception_names(rule.get("exception")) for rule in rules])
+        elif status in _SKIPPED:
+            self.skipped[name, sub, info] += 1
+            return
+        elif status in _PASSED:
+            if sub in EXPECTED:
                 self.report.passed += 1
+                self.evaluated += sub != "irrelevant" and status != "irrelevant"
             else:
-                self.report.skipped += 1
-            if sub not in _EXPECTED:
-                self.report.degrade(f"{name} was not evaluated ({sub[:40]})")
+                self.skipped[name, sub, info] += 1
             return
         elif status != "failed":
             self.report.degrade(f"{name} has the unknown status {status[:40]!r}")
             exception = None
+        self.evaluated += 1
         severity = as_text(control.get("severity"))
         self._parts.append(_Pair(resource, name, as_text(control.get("name")), severity, _places(rules), exception))
 
     def resource(self, item: Any) -> None:
         """Remember who a resource id is."""
-        item = as_dict(item)
+        if not isinstance(item, dict):
+            self.report.degrade(f"not read: a resource, which is {form_of(item)} and no object")
+            return
         found = as_dict(item.get("object"))
         metadata = as_dict(found.get("metadata"))
         name = as_text(item.get("resourceID"))
@@ -274,8 +291,8 @@ class _Results:
         rule = self.report.rules.get(name)
         if rule is None:
             about = as_dict(controls.get(name))
-            rule = self.report.rules[name] = _rule(name, about, title)
-            self._severities[name] = _severity(about)
+            rule = self.report.rules[name] = rule_of(name, about, title)
+            self._severities[name] = severity_of_control(about)
         return rule
 
     def _severity(self, name: str, word: str) -> tuple[str, str]:
@@ -291,130 +308,6 @@ class _Results:
         return finding
 
 
-def _rule(name: str, about: dict[str, Any], title: str = "") -> Rule:
-    return Rule(
-        id=name or "C-0000",
-        title=title or as_text(about.get("name")) or name,
-        link=_link(name),
-        remediation=as_text(about.get("remediation")),
-        description=as_text(about.get("description")),
-    )
-
-
-def _severity(control: dict[str, Any]) -> tuple[str, str]:
-    """Return a control's severity and the word it comes from."""
-    word = as_text(control.get("severity"))
-    if word:
-        return severity_of(TOOL, word), word
-    factor = as_number(control.get("scoreFactor"))
-    return severity_of_score_factor(factor), "" if factor is None else f"scoreFactor {factor:g}"
-
-
-class _Frameworks:
-    """Reads v1."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        # Whether there were controls' reports, and how many.
-        self.found = False
-        self.controls = 0
-        self._scores: dict[str, float] = {}
-        # A control stands in every framework that has it.
-        self._done: set[tuple[str, int, str]] = set()
-
-    def framework(self, cursor: Cursor) -> None:
-        """Consume a framework."""
-        if cursor.kind() != "{":
-            cursor.value()
-            return
-        for key in cursor.members():
-            if key == "controlReports":
-                self.control_reports(cursor)
-            else:
-                cursor.value()
-
-    def control_reports(self, cursor: Cursor) -> None:
-        """Consume a framework's controls."""
-        self.found = True
-        if cursor.kind() != "[":
-            cursor.value()
-            return
-        for control in cursor.elements():
-            self._control(as_dict(control))
-
-    @property
-    def score(self) -> float | None:
-        """How well the controls are kept, 100 is best: the mean of theirs."""
-        scores = self._scores.values()
-        return round(sum(scores) / len(scores), 2) if scores else None
-
-    def _control(self, control: dict[str, Any]) -> None:
-        self.controls += 1
-        name = as_text(control.get("controlID") or control.get("id"))
-        rule = self.report.rules.get(name)
-        if rule is None:
-            rule = self.report.rules[name] = _rule(name, control)
-        score = as_number(control.get("score"))
-        if score is not None:
-            self._scores[name] = score
-        alerts = 0
-        for report in as_dicts(control.get("ruleReports")):
-            status = as_dict(report.get("ruleStatus"))
-            word = as_text(status.get("status"))
-            if word not in ("", "success"):
-                why = as_text(status.get("message")) or word
-                self.report.degrade(f"{name}: rule {as_text(report.get('name'))} was not evaluated: {why}")
-            for alert in as_dicts(report.get("ruleResponses")):
-                alerts += 1
-                self._alert(rule, control, alert)
-        if not alerts:
-            self.report.passed += as_count(control.get("totalResources")) or 1
-
-    def _alert(self, rule: Rule, control: dict[str, Any], alert: dict[str, Any]) -> None:
-        status = as_text(alert.get("ruleStatus"))
-        if status in ("success", "passed", "ignore"):
-            self.report.passed += 1
-            return
-        if status not in ("", "failed", "warning"):
-            self.report.degrade(f"{rule.id} has the unknown status {status[:40]!r}")
-        message = as_text(alert.get("alertMessage")) or rule.title
-        word = "baseScore" if control.get("baseScore") else "alertScore"
-        # 0 is how Go writes that nobody gave one.
-        factor = as_number(control.get("baseScore") or alert.get("alertScore")) or None
-        severity = severity_of_score_factor(factor)
-        level = "" if factor is None else f"{word} {factor:g}"
-        exception = None
-        if alert.get("exception") or status == "warning":
-            exception = _named([_exception_names(alert.get("exception"))])
-        for resource in self._resources(as_dict(alert.get("alertObject"))):
-            key = (rule.id, id(resource), message)
-            if key in self._done:
-                continue
-            self._done.add(key)
-            finding = DetailedFinding(rule, severity, resource, message, level)
-            finding.remedy = as_text(alert.get("fixCommand"))
-            finding.exception = exception
-            self.report.has_exceptions |= exception is not None
-            self.report.findings.append(finding)
-
-    def _resources(self, objects: dict[str, Any]) -> list[Resource]:
-        """Return what an alert is about; a nameless resource where it does not say."""
-        found = as_dicts(objects.get("k8sApiObjects"))
-        if external := as_dict(objects.get("externalObjects")):
-            found = [*found, external]
-        resources = []
-        for item in found or [{}]:
-            metadata = as_dict(item.get("metadata"))
-            resource = self.report.resource(
-                as_text(item.get("apiVersion") or item.get("apiGroup")),
-                as_text(item.get("kind")),
-                as_text(metadata.get("namespace") or item.get("namespace")),
-                as_text(metadata.get("name") or item.get("name")),
-            )
-            resources.append(resource)
-        return resources
-
-
 def read(cursor: Cursor) -> Report | None:
     """Read the report at the cursor; None where it is not kubescape's."""
     report = Report(TOOL)
@@ -422,7 +315,21 @@ def read(cursor: Cursor) -> Report | None:
         return _array(report, cursor)
     if cursor.kind() != "{":
         return None
-    results, frameworks = _Results(report), _Frameworks(report)
+    results, frameworks = _Results(report), Frameworks(report)
+    rest = _members(cursor, results, frameworks)
+    if isinstance(rest.get("summaryDetails"), dict):
+        whole: Report | None = _v2(report, results, rest)
+    else:
+        whole = _v1(report, frameworks, rest)
+    for key in ("results", "resources", "frameworks"):
+        if rest.get(key) is not None:
+            report.degrade(f"not read: {key}, which is {form_of(rest[key])} and no list")
+    report.unread({key: rest[key] for key in rest.keys() - _ROOT_KEYS}, "the report")
+    return whole
+
+
+def _members(cursor: Cursor, results: _Results, frameworks: Frameworks) -> dict[str, Any]:
+    """Consume the report; return what is not read as it goes by."""
     rest: dict[str, Any] = {}
     for key in cursor.members():
         kind = cursor.kind()
@@ -438,13 +345,11 @@ def read(cursor: Cursor) -> Report | None:
             frameworks.control_reports(cursor)
         else:
             rest[key] = cursor.value()
-    if isinstance(rest.get("summaryDetails"), dict):
-        return _v2(report, results, rest)
-    return _v1(report, frameworks, rest)
+    return rest
 
 
 def _array(report: Report, cursor: Cursor) -> Report | None:
-    frameworks = _Frameworks(report)
+    frameworks = Frameworks(report)
     count = 0
     for _ in cursor.places():
         count += 1
@@ -455,31 +360,53 @@ def _array(report: Report, cursor: Cursor) -> Report | None:
     return _v1(report, frameworks, {})
 
 
-def _v1(report: Report, frameworks: _Frameworks, rest: dict[str, Any]) -> Report | None:
+def _v1(report: Report, frameworks: Frameworks, rest: dict[str, Any]) -> Report | None:
     if not frameworks.found:
         return None
-    report.score = frameworks.score
+    report.empty = not frameworks.evaluated
+    # That nothing keeps all controls is no merit.
+    report.score = None if report.empty else frameworks.score
     report.cluster = as_text(rest.get("clusterName"))
-    report.scanned_at = as_text(rest.get("generationTime"))
-    report.empty = not frameworks.controls
+    report.scanned_at = as_time(rest.get("generationTime"))
     return report
 
 
 def _v2(report: Report, results: _Results, rest: dict[str, Any]) -> Report:
     summary = as_dict(rest["summaryDetails"])
-    controls = as_dict(summary.get("controls"))
+    controls = _controls(report, summary)
     results.join(controls)
-    if not results.seen:
-        _only_summary(report, controls)
     metadata = as_dict(rest.get("metadata"))
     report.tool_version = as_text(as_dict(metadata.get("scanMetadata")).get("kubescapeVersion"))
-    report.scanned_at = as_text(rest.get("generationTime"))
+    report.scanned_at = as_time(rest.get("generationTime"))
     report.context = _context(metadata)
     report.cluster = as_text(rest.get("clusterName")) or report.context
-    report.score = _compliance(summary, controls)
-    report.empty = not results.seen and not controls
-    _coverage(report, as_dict(rest.get("scanCoverage")))
+    note_skipped(report, controls, results.skipped, report.tool_version)
+    if not results.evaluated:
+        counters = [as_dict(as_dict(about).get("ResourceCounters")) for about in controls.values()]
+        report.passed += sum(as_count(counter.get("passedResources")) for counter in counters)
+    add_failed_controls(report, controls, report.rules)
+    check_counters(report, summary)
+    add_vulnerabilities(report, summary.get("vulnerabilities"))
+    note_coverage(report, as_dict(rest.get("scanCoverage")))
+    describe(report, metadata, summary)
+    report.unread({key: summary[key] for key in summary.keys() - _SUMMARY_KEYS}, "summaryDetails")
+    scanned = results.evaluated or report.findings or "Images" in report.about
+    report.empty = not scanned and not any(looked_at(as_dict(about)) for about in controls.values())
+    # That nothing keeps all controls is no merit.
+    report.score = None if report.empty else _compliance(summary, controls)
     return report
+
+
+def _controls(report: Report, summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what the summary says of controls, by id; where it says nothing, what it says of its frameworks' own."""
+    controls = report.part(summary.get("controls"), "the summary's controls")
+    for framework in report.objects(summary.get("frameworks"), "the summary's frameworks"):
+        for name, about in report.part(framework.get("controls"), "controls of a framework").items():
+            controls.setdefault(name, about)
+    for name, about in controls.items():
+        if not _CONTROL_KEYS & as_dict(about).keys():
+            report.degrade(f"not read: {name[:60]!r} of the summary's controls, {form_of(about)}")
+    return controls
 
 
 def _context(metadata: dict[str, Any]) -> str:
@@ -500,42 +427,3 @@ def _compliance(summary: dict[str, Any], controls: dict[str, Any]) -> float | No
         if scores:
             return round(sum(scores) / len(scores), 2)
     return None
-
-
-def _only_summary(report: Report, controls: dict[str, Any]) -> None:
-    """Add a finding per failed control of a report that has lost its results."""
-    for name, value in controls.items():
-        about = as_dict(value)
-        status = as_text(as_dict(about.get("statusInfo")).get("status") or about.get("status"))
-        counters = as_dict(about.get("ResourceCounters"))
-        failed = as_count(counters.get("failedResources"))
-        report.passed += as_count(counters.get("passedResources"))
-        if status != "failed" and not failed:
-            continue
-        report.degrade("the summary has failed controls, but there are no results")
-        rule = report.rules[name] = _rule(name, about)
-        severity, level = _severity(about)
-        message = f"{rule.title}: {failed} resources failed" if failed else rule.title
-        report.findings.append(DetailedFinding(rule, severity, report.resource("", "", "", ""), message, level))
-
-
-def _coverage(report: Report, coverage: dict[str, Any]) -> None:
-    """Note what 4.0.9 and later say about coverage; that they say nothing proves nothing."""
-    causes = [
-        f"{len(items)} {what}: " + ", ".join(_label(item) for item in items[:5])
-        for key, what in (
-            ("notEvaluatedControls", "controls were not evaluated"),
-            ("failedGVRPulls", "kinds could not be listed"),
-            ("policyDegradations", "policies are degraded"),
-        )
-        if (items := as_list(coverage.get(key)))
-    ]
-    if coverage.get("degraded") and not causes:
-        causes = ["scanCoverage says that the scan is degraded"]
-    for cause in causes:
-        report.degrade(cause)
-
-
-def _label(item: object) -> str:
-    known = as_dict(item)
-    return next((as_text(known[key]) for key in ("controlID", "gvr", "name") if known.get(key)), as_text(item))

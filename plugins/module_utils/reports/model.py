@@ -19,6 +19,8 @@ FORMAT: Final = "cicd.sandbox/report-1"
 
 # What XML can't carry, what drives a terminal, and halves of surrogate pairs.
 _UNSAFE: Final = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# The zero times of Go and of Unix.
+_ZERO_TIME: Final = re.compile(r"(?:0001-01-01|1970-01-01)T00:00:00(?:\.0+)?(?:Z|[+-]00:?00)?\Z")
 _DIGITS: Final = re.compile(r"\d+")
 _TAG: Final = re.compile(r"(?:@sha\d+:[0-9a-f]+|:[\w][\w.-]*)$")
 
@@ -64,6 +66,31 @@ def as_count(value: object) -> int:
     return int(number) if number is not None and number > 0 else 0
 
 
+def as_time(value: object) -> str:
+    """Return a point in time as the tool wrote it; nothing for the zero values that say that there is none."""
+    text = as_text(value).strip()
+    return "" if _ZERO_TIME.match(text) or text == "0" else text
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: "1 warning", "2 warnings"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def article(noun: str) -> str:
+    """Return a noun with its indefinite article."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def form_of(value: object) -> str:
+    """Say what a decoded JSON value is, for messages about the wrong one."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return f"the text {value[:40]!r}" if isinstance(value, str) else f"JSON's {as_text(value) or 'null'}"
+
+
 def as_list(value: object) -> list[Any]:
     """Return a list; an empty one for null and for what is none."""
     return value if isinstance(value, list) else []
@@ -77,6 +104,26 @@ def as_dicts(value: object) -> list[dict[str, Any]]:
 def as_dict(value: object) -> dict[str, Any]:
     """Return an object; an empty one for null and for what is none."""
     return value if isinstance(value, dict) else {}
+
+
+_TELLING: Final = {
+    "severity", "level", "vulnerabilityid", "ruleid", "rule", "cve", "controlid", "rulestatus", "eosl",
+}  # fmt: skip
+
+
+def _telling(item: dict[str, Any]) -> bool:
+    return not _TELLING.isdisjoint(key.lower() for key in item)
+
+
+def could_be_findings(value: object, depth: int = 4) -> int:
+    """Return how many entries a part of a report has that might be findings; 0 where nothing looks like it."""
+    parts = list(value.values()) if isinstance(value, dict) else as_list(value)
+    objects = as_dicts(parts)
+    if any(_telling(item) for item in objects):
+        return len(objects)
+    if isinstance(value, dict) and _telling(value):
+        return 1
+    return sum(could_be_findings(item, depth - 1) for item in parts if isinstance(item, (dict, list))) if depth else 0
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -322,6 +369,10 @@ class Report:
     tool_version: str = ""
     # As the tool wrote it.
     scanned_at: str = ""
+    # What was scanned, in a few words, where it is no cluster: an image, a repository, a folder.
+    target: str = ""
+    # What else the report says of it, by name: digest, operating system, branch.
+    about: dict[str, str] = dataclasses.field(default_factory=dict)
     cluster: str = ""
     context: str = ""
     # 0 to 100, more is better.
@@ -330,6 +381,10 @@ class Report:
     findings: Findings = dataclasses.field(default_factory=Findings)
     passed: int = 0
     skipped: int = 0
+    # Which checks were skipped, by the reason.
+    skips: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # Namespaces that the scan knows, beside those of its findings and resources.
+    namespaces: set[str] = dataclasses.field(default_factory=set)
     # Why the scan does not cover what it should.
     errors: list[str] = dataclasses.field(default_factory=list)
     # Nothing was scanned.
@@ -351,6 +406,42 @@ class Report:
         """Note, once, that the scan is partial."""
         if why not in self.errors and len(self.errors) < 100:
             self.errors.append(why)
+
+    def objects(self, value: object, what: str) -> list[dict[str, Any]]:
+        """Return the objects of a list, null being an empty one; what is there and can't be read is named.
+
+        ``what`` it is, with its place: "Vulnerabilities of web:1.2".
+        """
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.degrade(f"not read: {what}, which is {form_of(value)} and no list")
+            return []
+        found = [item for item in value if isinstance(item, dict)]
+        if lost := len(value) - len(found):
+            self.degrade(f"not read: {counted(lost, 'entry', 'entries')} of {what}, no object")
+        return found
+
+    def part(self, value: object, what: str) -> dict[str, Any]:
+        """Return an object, null being an empty one; what is there and is none is named."""
+        if value is not None and not isinstance(value, dict):
+            self.degrade(f"not read: {what}, which is {form_of(value)} and no object")
+        return as_dict(value)
+
+    def unread(self, unknown: Mapping[str, Any], place: str) -> None:
+        """Name those of the unknown parts of a report that could carry findings."""
+        for key, value in unknown.items():
+            if number := could_be_findings(value):
+                self.degrade(f"not read: {key[:60]!r} of {place}, with {counted(number, 'entry', 'entries')}")
+
+    def all_namespaces(self) -> set[str]:
+        """Return the namespaces of which the report knows, as far as it says."""
+        known = {resource.namespace for resource in self.resources.values()} | self.namespaces
+        for resource in {finding.resource for finding in self.findings}:
+            known.add(resource.namespace)
+            if resource.kind == "Namespace":
+                known.add(resource.name)
+        return known
 
 
 def fingerprints(tool: str, wanted: Sequence[Finding], everything: Findings) -> list[str]:

@@ -25,9 +25,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     Rule,
     as_count,
     as_dict,
-    as_dicts,
     as_number,
     as_text,
+    as_time,
+    counted,
+    form_of,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor, Piece
@@ -101,47 +103,60 @@ class _Sections:
     def read(self, cursor: Cursor) -> None:
         """Consume a section."""
         if cursor.kind() != "{":
-            self.report.degrade(f"a section is no object but {as_text(cursor.value())[:60]}")
+            self.report.degrade(f"not read: a section, which is {form_of(cursor.value())} and no object")
             return
         linter, gvr = "", ""
-        bad = listed = 0
+        noted = worse = named = 0
         late: list[tuple[str, Any]] = []
+        rest: dict[str, Any] = {}
         for key in cursor.members():
             if key in ("linter", "sanitizer"):
                 linter = as_text(cursor.value())
             elif key == "gvr":
                 gvr = as_text(cursor.value())
             elif key == "tally":
-                bad = self._tally(cursor.value())
+                noted, worse = self._tally(cursor.value(), linter or "a section")
             elif key == "issues" and cursor.kind() == "{" and linter:
-                listed += 1
-                self._issues(_Place(linter, gvr), cursor)
+                named += self._issues(_Place(linter, gvr), cursor)
             elif key == "issues":
-                listed += cursor.kind() == "{"
-                late += as_dict(cursor.value()).items()
+                value = cursor.value()
+                late += as_dict(value).items()
+                if value is not None and not isinstance(value, dict):
+                    self.report.degrade(f"not read: issues of {linter or 'a section'}, {form_of(value)} and no object")
             else:
-                cursor.value()
+                rest[key] = cursor.value()
         if late:
+            named += len(late)
             for finding in self._findings(_Place(linter, gvr), late):
                 self.report.findings.append(finding)
-        if bad and not listed:
-            self.report.degrade(f"{linter}: the tally has {bad} warnings and errors, but no issues are listed")
+        # A resource of which there are several issues may be in the tally more than once.
+        if worse > named or (noted and not named):
+            resources = counted(noted + worse, "resource")
+            listed = f"issues of {named:,} are listed" if named else "no issues are listed"
+            self.report.degrade(f"{linter or 'a section'}: {resources} with issues by the tally, but {listed}")
+        self.report.unread(rest, linter or "a section")
 
-    def _tally(self, value: Any) -> int:
-        """Count resources; return how many are worse than well."""
+    def _tally(self, value: Any, place: str) -> tuple[int, int]:
+        """Count resources; return of how many there are only notes, and of how many warnings or errors."""
+        if value is not None and not isinstance(value, dict):
+            self.report.degrade(f"not read: the tally of {place}, which is {form_of(value)} and no object")
         tally = as_dict(value)
-        self.report.passed += as_count(tally.get("ok"))
-        self.counted += sum(as_count(tally.get(level)) for level in ("ok", "info", "warning", "error"))
-        return as_count(tally.get("warning")) + as_count(tally.get("error"))
+        ok, noted, warned, failed = (as_count(tally.get(level)) for level in ("ok", "info", "warning", "error"))
+        self.report.passed += ok
+        self.counted += ok + noted + warned + failed
+        return noted, warned + failed
 
-    def _issues(self, place: _Place, cursor: Cursor) -> None:
-        """Consume a section's issues."""
+    def _issues(self, place: _Place, cursor: Cursor) -> int:
+        """Consume a section's issues; return of how many resources they are."""
+        named = 0
         for piece in cursor.pieces():
+            named += len(piece.values)
             if piece.end and self._count(place, cursor.text, piece):
                 continue
             pairs = piece.values if not piece.end else _pairs(cursor.text, *piece[1:])
             for finding in self._findings(place, pairs):
                 self.report.findings.append(finding)
+        return named
 
     def _count(self, place: _Place, text: str, piece: Piece) -> bool:
         """Count issues that are as usual, to be made when somebody asks; say whether they are."""
@@ -167,7 +182,7 @@ class _Sections:
             resource = known.get(name)
             if resource is None:
                 resource = known[name] = LazyResource(name, place.read)
-            for issue in listed if type(listed) is list else as_dicts(listed):
+            for issue in listed if type(listed) is list else self._no_list(resource, listed):
                 try:
                     message, level, group = issue["message"], issue["level"], issue["group"]
                     severity = levels[level]
@@ -183,10 +198,16 @@ class _Sections:
                     found += self._odd(resource, name, issue)
         return found
 
+    def _no_list(self, resource: Resource, listed: Any) -> list[Any]:
+        """Name issues that can't be read; null is how Go writes none."""
+        if listed is not None:
+            self.report.degrade(f"not read: issues of {resource.label}, {form_of(listed)} and no list")
+        return []
+
     def _odd(self, resource: Resource, name: str, issue: Any) -> list[Finding]:
         """Make a finding of what is not as usual: a rule's first issue, an error of the scan, an unknown field."""
         if not isinstance(issue, dict):
-            self.report.degrade(f"an issue of {resource.label} is no object but {as_text(issue)[:60]}")
+            self.report.degrade(f"not read: an issue of {resource.label}, {form_of(issue)} and no object")
             return []
         message, level = as_text(issue.get("message")), issue.get("level")
         number = float(level) if isinstance(level, bool) else as_number(level)
@@ -226,6 +247,7 @@ def read(cursor: Cursor) -> Report | None:
     if cursor.kind() != "{":
         return None
     found = False
+    rest: dict[str, Any] = {}
     for key in cursor.members():
         if key == "popeye" and cursor.kind() == "{":
             found = True
@@ -235,16 +257,24 @@ def read(cursor: Cursor) -> Report | None:
         elif key == "ContextName":
             report.context = as_text(cursor.value())
         else:
-            cursor.value()
-    return report if found else None
+            rest[key] = cursor.value()
+    if not found:
+        return None
+    report.unread(rest, "the report")
+    return report
 
 
 def _body(report: Report, cursor: Cursor) -> None:
     sections = _Sections(report)
+    rest: dict[str, Any] = {}
     for key in cursor.members():
         if key in ("sections", "sanitizers") and cursor.kind() == "[":
             for _ in cursor.places():
                 sections.read(cursor)
+        elif key in ("sections", "sanitizers"):
+            value = cursor.value()
+            if value is not None:
+                report.degrade(f"not read: {key}, which is {form_of(value)} and no list")
         elif key == "errors":
             for error in _errors(cursor.value(pairs=True)):
                 report.degrade(error)
@@ -253,11 +283,12 @@ def _body(report: Report, cursor: Cursor) -> None:
         elif key == "grade":
             report.grade = as_text(cursor.value())
         elif key == "report_time":
-            report.scanned_at = as_text(cursor.value())
+            report.scanned_at = as_time(cursor.value())
         elif key in ("version", "popeye_version"):
             report.tool_version = as_text(cursor.value())
         else:
-            cursor.value()
+            rest[key] = cursor.value()
+    report.unread(rest, "the report")
     report.empty = not sections.counted and not report.findings
 
 

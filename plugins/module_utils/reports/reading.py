@@ -9,9 +9,15 @@ import gc
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports import istio, kubescape, popeye, trivy
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports import (
+    istio,
+    kubescape,
+    kubescape_controls,
+    popeye,
+    trivy,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.identify import whose
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Report, ReportError
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Report, ReportError, article
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.source import as_json_text
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor, explain
 
@@ -19,7 +25,7 @@ Reader = Callable[[Cursor], Report | None]
 
 READERS: Final[dict[str, Reader]] = {
     popeye.TOOL: popeye.read,
-    kubescape.TOOL: kubescape.read,
+    kubescape_controls.TOOL: kubescape.read,
     trivy.TOOL: trivy.read,
     istio.TOOL: istio.read,
 }
@@ -46,9 +52,8 @@ def read_report(tool: str, data: bytes | str, name: str) -> Report:
         if report is not None:
             return report
         cursor = Cursor(text)
-        article = "an" if tool[0] in "aeiou" else "a"
         try:
-            raise ReportError(f"{name} is {whose(cursor.value())}, not {article} {tool} report")
+            raise ReportError(f"{name} is {whose(cursor.value())}, not {article(f'{tool} report')}")
         except (ValueError, RecursionError) as exc:
             raise explain(exc, text, name) from None
 

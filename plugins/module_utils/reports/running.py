@@ -56,7 +56,8 @@ def argument_spec(*, scored: bool) -> dict[str, Any]:
         "baseline": {"type": "path"},
         "allow_empty": {"type": "bool", "default": False},
         "allow_degraded": {"type": "bool", "default": False},
-        "max_returned": {"type": "int", "default": 200},
+        "allow_unmatched": {"type": "bool", "default": False},
+        "max_returned": {"type": "int", "default": 20},
         **{name: {"type": "path"} for name in WRITERS},
     }
     if scored:
@@ -92,8 +93,13 @@ def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
         if waiver.refused:
             module.warn(
                 f"The waiver of {safe(waiver.rule)} has no expires, and so does not cover findings from high on: "
-                f"{waiver.refused} still count"
+                f"{waiver.refused} still {'counts' if waiver.refused == 1 else 'count'}"
             )
+    for said in judgement.expired():
+        module.warn(said)
+    if judgement.unmatched and policy.allow_unmatched:
+        names = ", ".join(repr(safe(name)) for name in judgement.unmatched)
+        module.warn(f"The report has no namespace {names}")
     returned["changed"], returned["diff"] = _write(module, judgement)
     if not judgement.passed:
         returned["msg"] = judgement.message()
@@ -139,6 +145,7 @@ def _policy(module: AnsibleModule, tool: str) -> Policy:
         baseline=baseline,
         allow_empty=params["allow_empty"],
         allow_degraded=params["allow_degraded"],
+        allow_unmatched=params["allow_unmatched"],
         today=dt.datetime.now(dt.UTC).date(),
     )
 
@@ -170,17 +177,19 @@ def answer(judgement: Judgement, most: int) -> dict[str, Any]:
     today = policy.today
     worst = judgement.worst(most)
     waived = judgement.waived[:most]
-    lists = (judgement.counting, judgement.waived, judgement.fixed)
+    lists = (judgement.counting, judgement.waived, judgement.fixed, judgement.worse)
     said = header(judgement.report)
     findings = _dicts(judgement, worst)
     return {
         "gate": {"passed": judgement.passed, "reasons": judgement.reasons},
+        "summary": judgement.policy_line(),
         "counts": judgement.counts,
         "score": said["score"],
         "grade": said["grade"],
         "passed_checks": said["passed"],
         # "skipped" would make Ansible think that the task was.
         "skipped_checks": said["skipped"],
+        "skipped_reasons": [{**skip, "checks": skip["checks"][:most]} for skip in said["skips"]],
         "findings": findings,
         "truncated": any(len(items) > most for items in lists),
         "waived": [
@@ -193,9 +202,18 @@ def answer(judgement: Judgement, most: int) -> dict[str, Any]:
         "known": len(judgement.known),
         "new": findings if policy.baseline is not None else [],
         "fixed": [dict(item) for item in judgement.fixed[:most]],
+        "worse": [
+            {**entry, "was": was}
+            for entry, (_, was) in zip(
+                _dicts(judgement, [item[0] for item in judgement.worse[:most]]), judgement.worse[:most], strict=True
+            )
+        ],
         "tool_version": said["tool_version"],
         "scanned_at": said["scanned_at"],
         "cluster": said["cluster"],
+        "target": said["target"],
+        "about": said["about"],
+        "unmatched_namespaces": [safe(name) for name in judgement.unmatched],
         "empty": said["empty"],
         "degraded": said["degraded"],
     }

@@ -23,6 +23,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "high": "high",
         "medium": "medium",
         "low": "low",
+        # Of vulnerabilities in images (Grype's word).
+        "negligible": "info",
         "unknown": "medium",
         "": "medium",
     },
@@ -33,6 +35,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "low": "low",
         "unknown": "medium",
         "": "medium",
+        # A distribution whose support has ended: what is wrong with it is no longer told.
+        "eosl": "high",
     },
     "istioctl": {"error": "high", "warning": "medium", "info": "info"},
 }

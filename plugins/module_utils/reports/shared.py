@@ -31,12 +31,17 @@ def header(report: Report) -> dict[str, Any]:
         "tool": report.tool,
         "tool_version": safe(report.tool_version),
         "scanned_at": safe(report.scanned_at),
+        "target": safe(report.target),
+        "about": {safe(name): safe(text) for name, text in report.about.items()},
         "cluster": safe(report.cluster),
         "context": safe(report.context),
         "score": report.score,
         "grade": safe(report.grade),
         "passed": report.passed,
         "skipped": report.skipped,
+        "skips": [
+            {"reason": safe(reason), "checks": [safe(name) for name in names]} for reason, names in report.skips.items()
+        ],
         "empty": report.empty,
         "degraded": [safe(error) for error in report.errors],
     }
@@ -64,6 +69,7 @@ def as_json(judgement: Judgement) -> bytes:
         "format": FORMAT,
         **header(judgement.report),
         "gate": {"passed": judgement.passed, "reasons": judgement.reasons},
+        "summary": judgement.policy_line(),
         "counts": judgement.counts,
         "findings": list(entries(judgement)),
     }

@@ -20,8 +20,12 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     Rule,
     as_count,
     as_dict,
-    as_dicts,
+    as_list,
+    as_number,
     as_text,
+    as_time,
+    counted,
+    form_of,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import severity_of
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.stream import Cursor
@@ -42,9 +46,30 @@ _ARTIFACTS: Final = {
 _CHECK_ID: Final = re.compile(r"(?:AVD-)?([A-Z]+(?:-[A-Z]+)*)-?0*(\d+)")
 # Targets that are no files.
 _HEADINGS: Final = {"OS Packages", "Loose File License(s)", "Python", "Conda", "Ruby", "Node.js", "Java", "Kubernetes"}
-_LISTS: Final = ("Vulnerabilities", "Misconfigurations", "Secrets", "Licenses")
-_ROOT_KEYS: Final = {"SchemaVersion", "ArtifactName", "ArtifactType", "Results"}
-_CLUSTER_LISTS: Final = {"Resources", "Findings", "Vulnerabilities", "Misconfigurations"}
+_ROOT_KEYS: Final = {
+    "SchemaVersion", "Trivy", "ReportID", "CreatedAt", "ArtifactID", "ArtifactName", "ArtifactType", "Metadata",
+    "Results",
+}  # fmt: skip
+# Of these, one is enough to tell whose report it is.
+_TELLING_KEYS: Final = {"SchemaVersion", "ArtifactName", "ArtifactType"}
+_CLUSTER_LISTS: Final = ("Resources", "Findings", "Vulnerabilities", "Misconfigurations")
+_RESULT_KEYS: Final = {
+    "Target", "Class", "Type", "Packages", "Vulnerabilities", "MisconfSummary", "Misconfigurations", "Secrets",
+    "Licenses", "ExperimentalModifiedFindings",
+}  # fmt: skip
+# Type is in too many programs' results to tell whose they are.
+_TELLING_RESULT_KEYS: Final = _RESULT_KEYS - {"Type"}
+_WORKLOAD_KEYS: Final = {"Namespace", "Kind", "Name", "Metadata", "Results", "Error"}
+_METADATA_KEYS: Final = {"OS", "ImageConfig", "Layers"}
+# What other programs' reports have, and Trivy's compliance reports, which have Results of another form.
+_FOREIGN_KEYS: Final = {"kind", "matches", "popeye", "summaryDetails", "Target", "SummaryControls", "RelatedResources"}
+_NEWEST_SCHEMA: Final = 2
+# An ignore file's word and a VEX document's for a vulnerability that is none here; "affected" lets nothing pass.
+_LET_PASS: Final = {"ignored", "not_affected", "fixed"}
+_FINDING_TYPES: Final = ("vulnerability", "misconfiguration", "secret", "license")
+
+# A distribution without support gets no fixes, and what is wrong with it is no longer told.
+END_OF_SUPPORT: Final = "EOSL"
 
 
 def canonical_check(name: str) -> str:
@@ -58,29 +83,59 @@ class _Results:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self.seen = 0
+        # Results that were read, that are empty, that are not Trivy's.
+        self.seen = self.nothing = self.strange = 0
         self._severities: dict[str, str] = {}
 
     def add(self, result: Any, resource: Resource) -> None:
         """Add a result's findings."""
-        self.seen += 1
-        result = as_dict(result)
+        if result is None or result == {}:
+            # How Go writes a result of which there is nothing.
+            self.nothing += 1
+            return
+        if not isinstance(result, dict) or not _TELLING_RESULT_KEYS & result.keys():
+            self.strange += 1
+            keys = f" with the keys {', '.join(sorted(map(str, result))[:6])}" if isinstance(result, dict) else ""
+            self.report.degrade(f"not read: a result that is none of Trivy's, {form_of(result)}{keys}")
+            return
         target, kind = as_text(result.get("Target")), as_text(result.get("Class"))
         # The target of OS packages is the image again, and its distribution; in a cluster it is the resource again.
         location = "" if kind == "os-pkgs" or target in _HEADINGS or target == resource.label else target
-        for item in as_dicts(result.get("Vulnerabilities")):
+        place = target or resource.label or "a result"
+        objects = self.report.objects
+        for item in objects(result.get("Vulnerabilities"), f"Vulnerabilities of {place}"):
             self._vulnerability(item, resource, location)
-        shown = 0
-        for item in as_dicts(result.get("Misconfigurations")):
-            shown += self._misconfiguration(item, resource, location) is None
-        passed = as_count(as_dict(result.get("MisconfSummary")).get("Successes"))
-        self.report.passed += max(passed, shown)
-        for item in as_dicts(result.get("Secrets")):
+        self._misconfigurations(result, resource, location, place)
+        for item in objects(result.get("Secrets"), f"Secrets of {place}"):
             self._secret(item, resource, location)
-        for item in as_dicts(result.get("Licenses")):
+        for item in objects(result.get("Licenses"), f"Licenses of {place}"):
             self._license(item, resource, location)
-        for item in as_dicts(result.get("ExperimentalModifiedFindings")):
+        modified = result.get("ExperimentalModifiedFindings")
+        for item in objects(modified, f"ExperimentalModifiedFindings of {place}"):
             self._modified(item, resource, location)
+        if unknown := result.keys() - _RESULT_KEYS:
+            # What analyzers of others add (CustomResources) may be anything.
+            for key in sorted(unknown):
+                if entries := as_list(result[key]) or as_dict(result[key]):
+                    self.report.degrade(
+                        f"not read: {key[:60]!r} of {place}, with {counted(len(entries), 'entry', 'entries')}"
+                    )
+
+    def _misconfigurations(self, result: dict[str, Any], resource: Resource, location: str, place: str) -> None:
+        """Add the checks that failed, count those that passed; a result in which nothing was checked is none."""
+        listed = self.report.objects(result.get("Misconfigurations"), f"Misconfigurations of {place}")
+        found = [self._misconfiguration(item, resource, location) for item in listed]
+        failed = sum(finding is not None for finding in found)
+        summary = as_dict(result.get("MisconfSummary"))
+        passed = as_count(summary.get("Successes"))
+        self.report.passed += max(passed, len(found) - failed)
+        if (said := as_count(summary.get("Failures"))) > failed:
+            checks = counted(said, "check")
+            self.report.degrade(f"not read: {place} has {checks} that failed, {failed} of them listed")
+        # Of a file that no check is about there is nothing but this.
+        self.seen += bool(
+            listed or passed or said or not summary or result.keys() - {"Target", "Class", "Type", "MisconfSummary"}
+        )
 
     def _finding(self, rule: Rule, item: dict[str, Any], resource: Resource, message: str) -> DetailedFinding:
         level = item.get("Severity")
@@ -166,21 +221,47 @@ class _Results:
         return finding
 
     def _modified(self, item: dict[str, Any], resource: Resource, location: str) -> None:
-        """Add what Trivy was told to let pass, by a VEX document or an ignore file."""
+        """Add what Trivy was told about, by a VEX document or an ignore file: as a rule, to let it pass."""
         inner = as_dict(item.get("Finding"))
+        kind = as_text(item.get("Type"))
+        if not inner or (kind and kind not in _FINDING_TYPES):
+            self.report.degrade(f"not read: a modified finding of type {kind[:40]!r}, {form_of(item.get('Finding'))}")
+            return
         finding: DetailedFinding | None
-        if "VulnerabilityID" in inner:
+        if kind == "vulnerability" or "VulnerabilityID" in inner:
             finding = self._vulnerability({**inner, "Status": ""}, resource, location)
-        elif "RuleID" in inner:
+        elif kind == "secret" or "RuleID" in inner:
             finding = self._secret(inner, resource, location)
-        elif "AVDID" in inner or "Resolution" in inner:
+        elif kind == "misconfiguration" or "AVDID" in inner or "Resolution" in inner:
             finding = self._misconfiguration({**inner, "Status": "FAIL"}, resource, location)
         else:
             finding = self._license(inner, resource, location)
-        if finding is not None:
+        status = as_text(item.get("Status"))
+        if finding is not None and status in _LET_PASS:
             words = (as_text(item.get(key)) for key in ("Status", "Statement", "Source"))
-            finding.exception = ": ".join(word for word in words if word) or "let pass in Trivy"
+            finding.exception = ": ".join(word for word in words if word)
             self.report.has_exceptions = True
+
+    def operating_system(self, metadata: dict[str, Any], resource: Resource) -> str:
+        """Return the distribution that was scanned; add a finding where its support has ended."""
+        system = self.report.part(metadata.get("OS"), "the operating system")
+        self.report.unread({key: system[key] for key in system.keys() - {"EOSL"}}, "the operating system")
+        name = " ".join(part for part in (as_text(system.get("Family")), as_text(system.get("Name"))) if part)
+        if system.get("EOSL"):
+            rule = self.report.rules.setdefault(
+                END_OF_SUPPORT,
+                Rule(
+                    END_OF_SUPPORT,
+                    "The distribution's support has ended",
+                    remediation="Build on a release that is supported.",
+                    description="There are no fixes for it any more, and vulnerabilities found since are not told.",
+                ),
+            )
+            message = f"{name or 'the distribution'}: support has ended; vulnerabilities found since are not told"
+            finding = DetailedFinding(rule, severity_of(TOOL, END_OF_SUPPORT), resource, message, END_OF_SUPPORT)
+            finding.key = as_text(system.get("Family"))
+            self.report.findings.append(finding)
+        return name
 
 
 def read(cursor: Cursor) -> Report | None:
@@ -192,9 +273,10 @@ def read(cursor: Cursor) -> Report | None:
         return report
     if cursor.kind() == "[":
         for result in cursor.elements():
-            if not isinstance(result, dict) or "Target" not in result:
+            if result is not None and (not isinstance(result, dict) or "Target" not in result):
                 return None
-            results.add(result, _of_target(report, result))
+            results.add(result, _of_target(report, as_dict(result)))
+        report.target = ", ".join(resource.name for resource in list(report.resources.values())[:3] if resource.name)
         report.empty = not results.seen
         return report
     return _object(report, results, cursor) if cursor.kind() == "{" else None
@@ -220,28 +302,76 @@ def _object(report: Report, results: _Results, cursor: Cursor) -> Report | None:
             _workloads(report, results, cursor.elements())
         else:
             rest[key] = cursor.value()
-    cluster = "ClusterName" in rest and (bool(_CLUSTER_LISTS & lists) or len(rest) == 1)
-    if not cluster and not _ROOT_KEYS & (rest.keys() | lists):
+    if _FOREIGN_KEYS & rest.keys() or not _is_trivys(results, rest, lists):
         return None
-    if {"kind", "matches", "popeye", "summaryDetails", "Target"} & rest.keys():
-        return None
+    for key in ("Results", *_CLUSTER_LISTS):
+        if rest.get(key) is not None:
+            report.degrade(f"not read: {key}, which is {form_of(rest[key])} and no list")
+    schema = as_number(rest.get("SchemaVersion"))
+    if schema is not None and schema > _NEWEST_SCHEMA:
+        report.degrade(f"the report's SchemaVersion is {schema:g}, known is {_NEWEST_SCHEMA}")
+    if results.seen and results.nothing:
+        report.degrade(f"{counted(results.nothing, 'result is', 'results are')} empty")
+    report.unread({key: rest[key] for key in rest.keys() - _ROOT_KEYS - {"ClusterName", *_CLUSTER_LISTS}}, "the report")
     # The artifact may be named behind its results: the one object they share is filled in last.
     resource.name = as_text(rest.get("ArtifactName"))
     artifact = as_text(rest.get("ArtifactType"))
     resource.kind = _ARTIFACTS.get(artifact, artifact)
     report.cluster = as_text(rest.get("ClusterName"))
-    report.scanned_at = as_text(rest.get("CreatedAt"))
+    report.scanned_at = as_time(rest.get("CreatedAt"))
     report.tool_version = as_text(as_dict(rest.get("Trivy")).get("Version"))
+    _describe(report, results, report.part(rest.get("Metadata"), "Metadata"), resource)
     report.empty = not results.seen
     return report
 
 
+def _is_trivys(results: _Results, rest: dict[str, Any], lists: set[str]) -> bool:
+    """Say whether an object with these members is a report of Trivy's."""
+    keys = rest.keys() | lists
+    if "ClusterName" in keys and (set(_CLUSTER_LISTS) & keys or len(keys - {"SchemaVersion"}) == 1):
+        return True
+    if _TELLING_KEYS & keys:
+        return True
+    # Results alone: many programs have them.
+    if "Results" not in keys or rest.get("Results") is not None or results.strange:
+        return False
+    return bool(results.seen) or keys <= _ROOT_KEYS
+
+
+def _describe(report: Report, results: _Results, metadata: dict[str, Any], resource: Resource) -> None:
+    """Note what was scanned."""
+    report.target = resource.name
+    system = results.operating_system(metadata, resource)
+    report.unread({key: metadata[key] for key in metadata.keys() - _METADATA_KEYS}, "Metadata")
+    digests = [as_text(item).rpartition("@")[2] for item in as_list(metadata.get("RepoDigests"))]
+    tags = [as_text(item) for item in as_list(metadata.get("RepoTags"))]
+    about = {
+        "Image": as_text(metadata.get("Reference")) or ", ".join(tags[:3]),
+        "Digest": ", ".join(dict.fromkeys(digests)),
+        "Image ID": as_text(metadata.get("ImageID")),
+        "Operating system": system,
+        "Repository": as_text(metadata.get("RepoURL")),
+        "Branch": as_text(metadata.get("Branch")),
+        "Tags": ", ".join(as_text(item) for item in as_list(metadata.get("Tags"))[:5]),
+        "Commit": as_text(metadata.get("Commit")),
+    }
+    report.about = {name: text for name, text in about.items() if text and text != report.target}
+
+
 def _workloads(report: Report, results: _Results, items: Iterable[Any]) -> None:
     for item in items:
-        if not isinstance(item, dict):
+        if not isinstance(item, dict) or not _WORKLOAD_KEYS & item.keys():
+            report.degrade(f"not read: a resource that is none of Trivy's, {form_of(item)}")
             continue
         resource = report.resource("", *(as_text(item.get(key)) for key in ("Kind", "Namespace", "Name")))
+        name = resource.label or "a resource"
         if item.get("Error"):
-            report.degrade(f"{resource.label or 'a resource'}: {as_text(item['Error'])}")
-        for result in as_dicts(item.get("Results")):
+            report.degrade(f"{name}: {as_text(item['Error'])}")
+        for metadata in report.objects(item.get("Metadata"), f"Metadata of {name}"):
+            results.operating_system(metadata, resource)
+        listed = item.get("Results")
+        if listed is not None and not isinstance(listed, list):
+            report.degrade(f"not read: Results of {name}, which is {form_of(listed)} and no list")
+        for result in as_list(listed):
             results.add(result, resource)
+        report.unread({key: item[key] for key in item.keys() - _WORKLOAD_KEYS}, name)

@@ -37,6 +37,8 @@ class Waiver:
     matched: int = 0
     # Findings that it would cover, had it an end.
     refused: int = 0
+    # Findings that count again, because it has ended and no other covers them.
+    again: int = 0
     _namespace_matches: Callable[[str], object] = dataclasses.field(init=False, repr=False)
     _resource_matches: Callable[[str], object] = dataclasses.field(init=False, repr=False)
     _rule_matches: Callable[[str], object] = dataclasses.field(init=False, repr=False)
@@ -74,6 +76,7 @@ class Waiver:
             "reason": safe(self.reason),
             "expires": self.expires.isoformat() if self.expires else None,
             "findings": self.matched,
+            "again": self.again,
         }
 
 
@@ -148,21 +151,25 @@ class Matcher:
         self._today = today
         self._by_rule: dict[int, list[Waiver]] = {}
 
-    def __call__(self, finding: Finding) -> Waiver | None:
-        """Return the waiver; note on those that fit whether they counted."""
+    def __call__(self, finding: Finding, *, wanted: bool = True) -> Waiver | None:
+        """Return the waiver; note on those that fit whether they counted. ``wanted``: in a namespace that counts."""
         rule = finding.rule
         waivers = self._by_rule.get(id(rule))
         if waivers is None:
             waivers = self._by_rule[id(rule)] = [waiver for waiver in self._waivers if waiver.fits_rule(rule)]
         chosen: Waiver | None = None
+        ended: Waiver | None = None
         for waiver in waivers:
             if not waiver.fits_place(finding):
                 continue
             waiver.matched += 1
             if waiver.expired(self._today):
+                ended = ended or waiver
                 continue
             if waiver.expires is None and RANK[finding.severity] <= RANK[NEEDS_EXPIRY]:
                 waiver.refused += 1
                 continue
             chosen = chosen or waiver
+        if ended and not chosen and wanted and finding.exception is None:
+            ended.again += 1
         return chosen

@@ -21,15 +21,23 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
     "popeye/0.20.0.json": ({"high": 1, "medium": 1, "info": 1}, 0, 2, 75, 2),
     "popeye/0.22.1.json": ({"medium": 1}, 0, 2, 91, 1),
     "popeye/0.22.1-odd-name.json": ({"info": 1}, 0, 0, 100, 0),
+    "popeye/0.22.1-tally-without-issues.json": ({"high": 1}, 0, 10, 90, 2),
     "popeye/0.22.1-recorded-all.json": ({"high": 17, "medium": 139, "info": 36}, 0, 264, 70, 0),
     "popeye/0.22.1-recorded-apps.json": ({"high": 2, "medium": 2, "info": 2}, 0, 3, 66, 1),
     "popeye/0.22.1-recorded-refused.json": ({}, 0, 0, 100, 2),
     "kubescape/1.0.130-framework.json": ({"critical": 1, "medium": 1}, 1, 4, 75, 0),
     "kubescape/1.0.138-array.json": ({"critical": 1, "medium": 1}, 1, 8, 81.25, 1),
+    "kubescape/1.0.138-alert-on-two-objects.json": ({"critical": 1}, 0, 0, 95, 0),
+    "kubescape/1.0.138-nothing-scanned.json": ({}, 0, 0, None, 0),
     "kubescape/2.0.150-v2.json": ({"high": 1, "medium": 1}, 1, 1, None, 0),
     "kubescape/2.9.2.json": ({"high": 1}, 1, 1, 71.25, 0),
+    "kubescape/3.0.1-controls-not-evaluated.json": ({}, 0, 1, 100, 1),
+    "kubescape/3.0.34-nothing-scanned.json": ({}, 0, 0, None, 0),
+    "kubescape/3.0.34-scan-images.json": ({"critical": 1, "high": 1}, 0, 1, 100, 0),
     "kubescape/3.0.3-summary-only.json": ({"high": 1, "medium": 1}, 0, 3, 50, 1),
     "kubescape/3.0.47.json": ({"high": 2}, 0, 1, 60, 1),
+    "kubescape/4.0.10-vacuous-framework.json": ({}, 0, 0, None, 0),
+    "kubescape/4.0.11-evaluation-failed.json": ({}, 0, 1, 100, 2),
     "kubescape/4.0.11.json": ({"critical": 1, "low": 1}, 1, 0, 82.4, 3),
     "trivy/0.18.0-array.json": ({"critical": 1, "high": 1}, 0, 0, None, 0),
     "trivy/0.19.0-null.json": ({}, 0, 0, None, 0),
@@ -41,12 +49,16 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
     "trivy/0.56.0-fs.json": ({"critical": 1, "high": 3, "medium": 1}, 0, 0, None, 0),
     "trivy/0.60.0-image-clean.json": ({}, 0, 0, None, 0),
     "trivy/0.60.0-image-nothing.json": ({}, 0, 0, None, 0),
+    "trivy/0.74.0-config-nothing.json": ({}, 0, 0, None, 0),
+    "trivy/0.74.0-end-of-support.json": ({"high": 1}, 0, 0, None, 0),
+    "trivy/0.74.0-results-of-nulls.json": ({}, 0, 0, None, 0),
+    "trivy/0.74.0-vex-affected.json": ({"high": 1}, 1, 0, None, 0),
     "trivy/0.74.0-config.json": ({"medium": 1}, 0, 41, None, 0),
     "trivy/0.74.0-image-vex.json": ({"high": 1}, 1, 1, None, 0),
     "trivy/0.74.0-recorded-config.json": ({"high": 3, "medium": 4, "low": 10}, 0, 81, None, 0),
     "trivy/0.74.0-recorded-fs-nothing.json": ({}, 0, 0, None, 0),
     "trivy/0.74.0-recorded-fs.json": ({"critical": 3, "high": 8, "medium": 8, "low": 12}, 2, 100, None, 0),
-    "trivy/0.74.0-recorded-image.json": ({"critical": 2, "high": 2, "medium": 3, "low": 4}, 0, 25, None, 0),
+    "trivy/0.74.0-recorded-image.json": ({"critical": 2, "high": 3, "medium": 3, "low": 4}, 0, 25, None, 0),
     "trivy/0.74.0-recorded-k8s-all.json": ({"high": 3}, 0, 20, None, 0),
     "trivy/0.74.0-recorded-k8s-summary-clean.json": ({}, 0, 0, None, 0),
     "trivy/0.74.0-recorded-k8s-summary.json": ({"high": 3}, 0, 20, None, 0),
@@ -58,6 +70,11 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
 }
 
 NOTHING_SCANNED = {
+    "kubescape/1.0.138-nothing-scanned.json",
+    "kubescape/3.0.34-nothing-scanned.json",
+    "kubescape/4.0.10-vacuous-framework.json",
+    "trivy/0.74.0-config-nothing.json",
+    "trivy/0.74.0-results-of-nulls.json",
     "popeye/0.22.1-recorded-refused.json",
     "trivy/0.19.0-null.json",
     "trivy/0.60.0-image-nothing.json",
@@ -152,6 +169,52 @@ def test_kubescape_names_its_exceptions(name: str) -> None:
     ((_, reason, waiver),) = judge(report(name), Policy()).waived
     assert reason == "exception in kubescape: accepted-for-cart"
     assert waiver is None
+
+
+def test_an_alert_is_about_who_does_it() -> None:
+    """It names the role and the binding by which the group has its rights, too."""
+    (found,) = report("kubescape/1.0.138-alert-on-two-objects.json").findings
+    assert found.resource.label == "Group/system:masters"
+
+
+def test_kubescape_says_why_controls_were_skipped() -> None:
+    read = report("kubescape/3.0.1-controls-not-evaluated.json")
+    assert read.skipped == 2
+    assert read.skips == {
+        "This control requires the Kubescape operator installed.": [
+            "C-0069 Disable anonymous access to Kubelet service"
+        ],
+        "failed to get cloud provider, cluster: dev": ["C-0066 Secret/etcd encryption enabled"],
+    }
+    # What needs an operator is no fault of the scan.
+    assert read.errors == [
+        "1 control was not evaluated: failed to get cloud provider, cluster: dev: C-0066 Secret/etcd encryption enabled"
+    ]
+    evaluated = report("kubescape/4.0.11-evaluation-failed.json")
+    assert (evaluated.skipped, evaluated.scanned_at) == (1, "")
+    assert evaluated.errors == [
+        "1 control was not evaluated: evaluation failed, without a reason: C-0057 for 1 resource",
+        "1 kind was listed in part: /v1/pods (forbidden)",
+    ]
+
+
+def test_kubescape_reads_what_it_found_in_images() -> None:
+    said = finding("kubescape/3.0.34-scan-images.json", "CVE-2026-0001")
+    assert (said["resource"]["kind"], said["resource"]["name"]) == ("Image", "shop/web:1.2")
+    assert (said["package"], said["remediation"]) == ("openssl@3.0.1", "Update openssl to 3.0.9.")
+
+
+def test_trivy_says_what_was_scanned() -> None:
+    image = report("trivy/0.74.0-end-of-support.json")
+    assert image.target == "registry.example/shop/web:1.2"
+    assert image.about["Digest"] == "sha256:" + "2" * 64
+    assert image.about["Operating system"] == "debian 9.13"
+    assert image.scanned_at == ""
+    assert report("trivy/0.74.0-vex-affected.json").about == {
+        "Repository": "https://git.example/shop",
+        "Branch": "main",
+        "Commit": "abc123",
+    }
 
 
 def test_trivy_says_who_and_what() -> None:

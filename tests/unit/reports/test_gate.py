@@ -61,7 +61,11 @@ def judged(report: Report, **policy: Any) -> Judgement:
         ({"fail_on": "never", "min_score": 66.5}, False),
         ({"exclude_namespaces": ["shop"]}, True),
         ({"namespaces": ["shop"]}, False),
-        ({"namespaces": ["other"]}, True),
+        ({"namespaces": ["other"]}, False),
+        ({"namespaces": ["other"], "allow_unmatched": True}, True),
+        ({"namespaces": ["shop", ""], "fail_on": "never"}, True),
+        ({"exclude_namespaces": ["shop", "kube-sytsem"]}, False),
+        ({"exclude_namespaces": ["shop", "kube-sytsem"], "allow_unmatched": True}, True),
     ],
 )
 def test_gate(policy: dict[str, Any], passes: bool) -> None:
@@ -73,7 +77,7 @@ def test_gate(policy: dict[str, Any], passes: bool) -> None:
 def test_message_says_what_how_many_and_the_worst() -> None:
     said = judged(popeye(), max_findings={"medium": 1}).message()
     assert said == (
-        "popeye: findings that must not be: 1 high; 2 medium findings, 1 are let pass. "
+        "popeye: findings that must not be: 1 high; 2 medium findings, 1 is let pass. "
         "The worst: high shop Pod/cart-0: [POP-202] Pod is waiting [0/1]; "
         "medium shop Pod/cart-0: [POP-106] No resources requests/limits defined; "
         "medium shop Pod/web-0: [POP-102] No probes defined"
@@ -186,6 +190,52 @@ def test_what_was_waived_is_no_baseline() -> None:
     waived = judged(report, waivers=waivers({"rule": "*", "expires": "2026-12-01"}))
     assert waived.passed
     assert not judged(report, baseline=read_baseline("istioctl", as_json(waived), "b")).passed
+
+
+def test_what_got_worse_is_new() -> None:
+    before, after = (messages(("IST0118", level, "Service shop/cart")) for level in ("Info", "Error"))
+    judgement = judged(after, baseline=read_baseline("istioctl", as_json(judged(before)), "b"))
+    assert not judgement.passed
+    assert [(finding.rule.id, was) for finding, was in judgement.worse] == [("IST0118", "info")]
+    assert judgement.reasons == ["new findings that must not be: 1 high (1 less severe in the baseline)"]
+    better = judged(before, fail_on="info", baseline=read_baseline("istioctl", as_json(judged(after)), "b"))
+    assert (better.passed, len(better.known), better.worse) == (True, 1, [])
+
+
+def test_what_an_expired_waiver_covered_counts_again_and_is_said_to() -> None:
+    report = messages(("IST0101", "Error", "VirtualService shop/web"), ("IST0118", "Info", "Service other/cart"))
+    ended = {"rule": "IST01*", "expires": "2026-11-22"}
+    judgement = judged(report, waivers=waivers(ended))
+    assert judgement.message().endswith("The waiver of IST01* ended on 2026-11-22: 2 findings count again.")
+    assert judged(report, namespaces=["shop"], waivers=waivers(ended)).policy.waivers[0].again == 1
+    # Another covers them.
+    covered = judged(report, waivers=waivers(ended, {"rule": "IST*", "expires": "2027-01-01"}))
+    assert (covered.passed, covered.expired()) == (True, [])
+
+
+def test_names_that_no_namespace_has_are_told() -> None:
+    judgement = judged(popeye(), namespaces=["shpo"], exclude_namespaces=["kube-system"])
+    assert list(judgement.unmatched.items()) == [("shpo", "shop"), ("kube-system", "")]
+    assert judgement.reasons == [
+        "the report has no namespace 'shpo' (is 'shop' meant?), 'kube-system' (allow_unmatched lets that pass)"
+    ]
+    # A namespace in which nothing is wrong is known where the report lists it.
+    clean = {"ClusterName": "lab", "Resources": [{"Namespace": "apps", "Kind": "Pod", "Name": "a", "Results": []}]}
+    report = read_report("trivy", json.dumps(clean), "x")
+    assert judged(report, allow_empty=True, namespaces=["apps"]).passed
+    about = {"clusterContextMetadata": {"namespaceToNumberOfResources": {"apps": 3}}}
+    report = read_report("kubescape", json.dumps({"summaryDetails": {}, "metadata": {"targetMetadata": about}}), "x")
+    assert judged(report, allow_empty=True, namespaces=["apps"]).passed
+
+
+def test_the_policy_in_a_line() -> None:
+    assert judged(popeye()).policy_line() == "fail_on high: 0 critical, 1 high, 2 medium; failed"
+    assert (
+        judged(popeye(), fail_on="never", max_findings={"low": 3}, min_score=50).policy_line()
+        == "fail_on never, at most 3 low, score at least 50: 1 high, 2 medium, 0 low; passed"
+    )
+    nothing = read_report("trivy", (FIXTURES / "trivy/0.60.0-image-nothing.json").read_bytes(), "x")
+    assert judged(nothing, fail_on="never").policy_line() == "fail_on never: no findings, nothing was scanned; failed"
 
 
 def test_more_of_the_same_is_new() -> None:

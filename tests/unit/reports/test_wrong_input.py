@@ -16,6 +16,15 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.source import
 FIXTURES = Path(__file__).parent / "fixtures"
 
 WRONG = {
+    "hadolint.json": "hadolint or ShellCheck",
+    "kubescape-of-text.json": "whose summaryDetails are no object",
+    "kubescape-operator.json": "a WorkloadConfigurationScan of the kubescape operator",
+    "policy-report.json": "a PolicyReport of the policy reports that Kyverno",
+    "popeye-of-text.json": "whose 'popeye' is no object",
+    "results-of-another-tool.json": "Results that are not Trivy's",
+    "trivy-compliance.json": "a compliance report of Trivy",
+    "trivy-compliance-summary.json": "a compliance report of Trivy",
+    "trivy-operator-secrets.json": "an ExposedSecretReport of trivy-operator",
     "grype.json": "Grype",
     "kubescape-exceptions.json": "kubescape exceptions file",
     "kubescape-framework.json": "framework or control policy",
