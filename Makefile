@@ -132,7 +132,7 @@ help: ## Show this list
 venv: ## Make .venv from requirements.txt; nothing to do when it is current
 	@scripts/venv.sh
 
-docs: venv ## Write docs/reference from the roles' argument_specs
+docs: venv ## Write docs/reference from argument_specs, modules and catalogue
 	scripts/reference.py
 
 lock: venv ## Write constraints.txt from what .venv holds

@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes docs/reference/ from the argument_specs and the modules' documentation, or checks that it is current."""
+"""Writes docs/reference/ from argument_specs, modules' documentation and catalogue, or checks that it is current."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# As a playbook imports it: `make venv` links to this checkout there.
+sys.path.insert(0, str(REPOSITORY / ".collections"))
+versions = importlib.import_module("ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.versions")
 NOTE = "<!-- Written by `make docs`: edit {source} instead. -->\n"
 
 
@@ -113,13 +118,67 @@ def modules() -> str:
     return "\n".join(parts)
 
 
+def component_rows() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+    """Read each component: its name, what it is made of, the sentences above it."""
+    own: dict[str, str] = {}
+    found = []
+    for path in sorted(REPOSITORY.glob("roles/sandbox/vars/main/components/*.yml")):
+        text = path.read_text(encoding="utf-8")
+        comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+        component = yaml.safe_load(text)[f"sandbox_component_{path.stem}"]
+        own[path.stem] = str(component["version"])
+        found.append((path.stem, component, comment))
+    for name, component, comment in sorted(found, key=lambda item: (item[1]["needed"], item[0])):
+        yield name, versions.filled(name, component, own), comment
+
+
+def sources(component: dict[str, Any]) -> tuple[str, str]:
+    """Say what a component is built from, and where its official files come from."""
+    built, official = [], []
+    for recipe in component.get("build", {}).get("go", []):
+        own = versions.for_version(recipe["module"], recipe, str(component["version"]))
+        built.append(f"Go module `{own['module']}@{own['version']}`")
+    for image in component.get("images", []):
+        if "application" in image:
+            built.append(f"`{image['application']}`")
+        if "wheel" in image:
+            built.append(f"wheel `{image['wheel']}`")
+        if image.get("official", True):
+            official.append("image")
+    official += [f"<{release['url']}>" for release in component.get("release", [])]
+    return "; ".join(built) or "Debian packages", "; ".join(dict.fromkeys(official)) or "none: always built"
+
+
+def components() -> str:
+    """Make the page of all components: what is built, what is downloaded, which images there are."""
+    source = "roles/sandbox/vars/main/components/*.yml"
+    parts = ["# Components\n", NOTE.format(source=source)]
+    parts.append("In the order in which the site needs them. `sandbox_component_versions` chooses other versions;")
+    parts.append("[Releases or builds](../how-to/releases-and-builds.md) says which can be had.\n")
+    for name, component, comment in component_rows():
+        built, official = sources(component)
+        parts.append(f"## {name} {component['version']}\n")
+        parts.append(" ".join(comment) + "\n")
+        rows = {
+            "Awaited by": ", ".join(f"`{role}`" for role in component["roles"]) or "tests alone",
+            "Built from": built,
+            "Versions that can be built": ", ".join(versions.known_versions(component, "build") or []),
+            "Official": official,
+            "Programs": ", ".join(f"`{program}`" for program in component.get("files", [])),
+            "Images": ", ".join(f"`{image['reference']}`" for image in component.get("images", [])),
+        }
+        parts += ["| | |", "|---|---|", *(f"| {title} | {text} |" for title, text in rows.items() if text), ""]
+    return "\n".join(parts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is not current")
     arguments = parser.parse_args()
 
     stale = []
-    for name, text in {"variables.md": variables(), "modules.md": modules()}.items():
+    pages = {"variables.md": variables(), "modules.md": modules(), "components.md": components()}
+    for name, text in pages.items():
         page = REPOSITORY / "docs/reference" / name
         if page.is_file() and page.read_text(encoding="utf-8") == text:
             continue

@@ -8,15 +8,22 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
+from ansible_collections.cicd.sandbox.plugins.filter.components_of_roles import components_of_roles
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import (
+    Catalogue,
+    check_catalogue,
+    open_catalogue,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import Toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import ImageRecipe, Reference
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.versions import filled, known_versions
 from checkout import REPOSITORY, load
 
+GO = {"minimum": "1.26", "fallback": "1.26.5"}
 TOOLCHAIN = Toolchain("1.26.8", Path("/usr/bin/go"))
+FILES = sorted((REPOSITORY / "roles/sandbox/vars/main/components").glob("*.yml"))
 RECIPE = {"module": "example.com/tool", "version": "v1.0.0", "packages": {"tool": ".", "ctl": "./ctl"}}
 COMPONENTS: dict[str, Any] = {
     "base": {
@@ -40,15 +47,13 @@ COMPONENTS: dict[str, Any] = {
 }
 
 
-def render(value: Any, variables: dict[str, Any]) -> Any:
-    """Template a structure; the catalogue uses nothing but plain Jinja."""
-    if isinstance(value, dict):
-        return {name: render(item, variables) for name, item in value.items()}
-    if isinstance(value, list):
-        return [render(item, variables) for item in value]
-    if isinstance(value, str):
-        return jinja2.Template(value, undefined=jinja2.StrictUndefined).render(variables)
-    return value
+def declared() -> dict[str, Any]:
+    """The sandbox's own components, as they are written."""
+    return {path.stem: load(path)[f"sandbox_component_{path.stem}"] for path in FILES}
+
+
+def versions_of(components: dict[str, Any]) -> dict[str, str]:
+    return {name: str(component["version"]) for name, component in components.items()}
 
 
 @pytest.fixture
@@ -149,15 +154,128 @@ def test_an_unknown_component_is_told(collection: Path) -> None:
         catalogue(collection, source="sideways")
 
 
+def test_placeholders_stand_for_versions() -> None:
+    versions = {"tool": "1.2.3", "debian": "trixie"}
+    recipe = {"url": "v{version}/{major}.{minor}-{patch}", "list": ["{debian.version}", "${HOME}", 1], "{key}": True}
+    said = {"url": "v1.2.3/1.2-3", "list": ["trixie", "${HOME}", 1], "{key}": True}
+    assert filled("tool", recipe, versions) == said
+    for text in ("{verison}", "{none.version}", "{tool.build}"):
+        with pytest.raises(ArtifactError, match="is not known; there are"):
+            filled("tool", text, versions)
+    with pytest.raises(ArtifactError, match="is asked for, but the version is trixie"):
+        filled("debian", "{minor}", versions)
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def versioned() -> dict[str, Any]:
+    """Components of which `tool` is known in two versions, the newer with another module."""
+    components = copy.deepcopy(COMPONENTS)
+    components["tool"]["build"]["go"] = [
+        {
+            "module": "example.com/tool",
+            "packages": {"tool": ".", "ctl": "./ctl"},
+            "versions": {
+                "1.0.0": {"version": "v1.0.0", "sum": "h1:x"},
+                "1.1.0": {"version": "v1.1.0-rc", "sum": "h1:y"},
+            },
+        }
+    ]
+    return components
+
+
+def check(collection: Path, components: dict[str, Any], source: str = "build", **versions: Any) -> list[str]:
+    values = {"components": components, "cache": str(collection / "cache"), "collection": str(collection), "go": GO}
+    return check_catalogue({**values, "source": source, "versions": versions})
+
+
+def test_an_inventory_chooses_among_the_known_versions(collection: Path) -> None:
+    components = versioned()
+    own = catalogue(collection, components).plan("tool")
+    chosen = Catalogue(components, collection, "build", collection, TOOLCHAIN, {"tool": "1.1.0"}).plan("tool")
+    assert (own.version, own.recipes[0].version, own.recipes[0].sum) == ("1.0.0", "v1.0.0", "h1:x")
+    assert (chosen.version, chosen.recipes[0].version, chosen.recipes[0].sum) == ("1.1.0", "v1.1.0-rc", "h1:y")
+    assert check(collection, components, tool="1.1.0") == []
+    # As YAML reads 1.10.
+    assert check(collection, components, site=1.10) == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ({"tool": "1.2.0"}, "has tool 1.2.0, of which no build is known. Take 1.0.0 or 1.1.0."),
+        ({"tol": "1.0.0"}, "has tol, which is no component. Did you mean tool?"),
+        ({"xyz": "1.0.0"}, "has xyz, which is no component. There are base, tool, site."),
+    ],
+)
+def test_versions_that_nothing_is_known_of_are_refused(collection: Path, versions: dict[str, Any], said: str) -> None:
+    (finding,) = check(collection, versioned(), **versions)
+    assert finding == f"sandbox_component_versions {said}"
+
+
+def test_releases_are_there_whose_sums_upstream_publishes(collection: Path) -> None:
+    components = versioned()
+    assert check(collection, components, "release", tool="1.2.0") == []
+    components["tool"]["release"][0]["versions"] = ["1.0.0", "1.1.0"]
+    (finding,) = check(collection, components, "release", tool="1.2.0")
+    assert "tool 1.2.0, of which no release is known. Take 1.0.0 or 1.1.0." in finding
+
+
+def test_a_version_is_known_where_all_recipes_know_it(collection: Path) -> None:
+    components = versioned()
+    components["tool"]["images"][0]["versions"] = ["1.1.0", "1.2.0"]
+    assert known_versions(components["tool"], "build") == ["1.1.0"]
+    assert known_versions(components["site"], "build") is None
+    components["tool"]["images"][0]["versions"] = ["1.2.0"]
+    assert known_versions(components["tool"], "build") == []
+    assert check(collection, components, tool="1.2.0")[0].endswith("of which no build is known. Take it out.")
+
+
+def test_all_that_is_wrong_with_a_catalogue_is_said(collection: Path) -> None:
+    components = versioned()
+    components["site"]["images"][0]["application"] = "apps/none"
+    components["base"]["tpyo"] = 1
+    assert check(collection, components, tool="3") == ["component base: unknown key tpyo"]
+    del components["base"]["tpyo"]
+    version, application = check(collection, components, tool="3")
+    assert "tool 3" in version
+    assert "apps/none" in application
+    assert check(collection, {"x": "1.0"}) == ["component x: states no version"]
+
+
+def test_an_inventorys_own_component_lies_beside_it(collection: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "mine"
+    for name, text in {"images/mine/Containerfile": "FROM tool\n", "apps/shop/Dockerfile": "FROM tool\n"}.items():
+        (beside / name).parent.mkdir(parents=True)
+        (beside / name).write_text(text.replace("tool", "debian:trixie-slim"))
+    (beside / "apps/shop/package.json").write_text('{"version": "1.0.0"}')
+    absolute = str(beside / "images/mine")
+    images = [
+        {"reference": "registry.sandbox.internal/mine", "containerfile": "mine", "official": False},
+        {"reference": "registry.sandbox.internal/there", "containerfile": absolute, "official": False},
+        {"reference": "registry.sandbox.internal/shop", "application": "apps/shop", "official": False},
+    ]
+    components = {**COMPONENTS, "mine": {"version": "1", "images": images}}
+    values = {"components": components, "cache": str(tmp_path / "cache"), "collection": str(collection), "go": GO}
+    assert check_catalogue({**values, "source": "build"}) != []
+    plan = open_catalogue({**values, "source": "build", "inventories": [str(beside / "inventory")]}).plan("mine")
+    sources = [image.make.source for image in plan.images if isinstance(image.make, ImageRecipe)]
+    assert sources == [beside / "images/mine", beside / "images/mine", beside / "apps/shop"]
+
+
 # --- the sandbox's own ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def own() -> dict[str, Any]:
-    variables = load(REPOSITORY / "roles/sandbox/vars/main/components.yml")
-    versions = {name: str(version) for name, version in variables["sandbox_versions"].items()}
-    components: dict[str, Any] = render(variables["sandbox_components"], {"sandbox_versions": versions})
-    return components
+    components = declared()
+    return {name: filled(name, component, versions_of(components)) for name, component in components.items()}
+
+
+def test_a_component_is_a_file_of_its_name() -> None:
+    for path in FILES:
+        assert list(load(path)) == [f"sandbox_component_{path.stem}"], path
 
 
 @pytest.mark.parametrize("source", ["build", "release"])
@@ -172,11 +290,32 @@ def test_our_catalogue_plans_every_component(own: dict[str, Any], tmp_path: Path
         assert set(plan.files) <= made, plan.name
 
 
-def test_our_recipes_are_pinned(own: dict[str, Any]) -> None:
+def test_our_recipes_are_pinned(own: dict[str, Any], tmp_path: Path) -> None:
     for name, component in own.items():
-        for recipe in [*component.get("build", {}).get("go", []), *component.get("modules", [])]:
-            assert recipe["version"].startswith("v"), name
-            assert recipe["sum"].startswith("h1:"), name
+        for version in known_versions(component, "build") or []:
+            plan = Catalogue(own, tmp_path, "build", REPOSITORY, TOOLCHAIN, {name: version}).plan(name)
+            for recipe in [*plan.recipes, *plan.modules]:
+                assert recipe.version.startswith("v"), name
+                assert recipe.sum.startswith("h1:"), name
+            for image in plan.images:
+                assert not isinstance(image.make, ImageRecipe) or bool(image.make.wheel) == bool(image.make.wheel_sum)
+
+
+def test_our_default_versions_can_be_had(own: dict[str, Any], tmp_path: Path) -> None:
+    values = {"components": own, "cache": str(tmp_path), "collection": str(REPOSITORY), "go": GO}
+    for source in ("build", "release"):
+        assert check_catalogue({**values, "source": source, "versions": versions_of(own)}) == []
+    # What is built is known for these alone, beside what has no version of upstream's.
+    unknown = [name for name, item in own.items() if known_versions(item, "build") is None]
+    assert unknown == ["business_logic", "front_end"]
+
+
+def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) -> None:
+    there = {path.name for path in (REPOSITORY / "roles").iterdir()}
+    for name, component in own.items():
+        assert set(component["roles"]) <= there, name
+    needed = components_of_roles(own, load(REPOSITORY / "roles/artifacts/defaults/main.yml")["artifacts_roles"])
+    assert set(own) - set(needed) == {"helm_docs"}
 
 
 def test_every_folder_of_images_is_in_our_catalogue(own: dict[str, Any]) -> None:

@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import image as _container_image
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, making
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
+    ArtifactError,
+    Entry,
+    making,
+    remove_tree,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import (
     ImageRecipe,
     Reference,
@@ -303,6 +308,14 @@ def test_a_wheel_is_unpacked_into_the_context(
     recipe = recipe_of(tmp_path, base, wheel="node==24")
     build_image(image_entry(base.cache, recipe.reference, recipe.key()), recipe, niceness=0)
     assert "wheel/bin/node" in json.loads((tools / "context.json").read_text())
+
+    pinned = recipe_of(tmp_path, base, wheel="node==24", wheel_sum="0" * 64)
+    # How a download is checked does not decide what is built.
+    assert pinned.key() == recipe.key()
+    entry = image_entry(base.cache, pinned.reference, pinned.key())
+    remove_tree(entry.directory)
+    with pytest.raises(ArtifactError, match=r"x\.whl has the sum [0-9a-f]{64}, the catalogue pins 0{64}"):
+        build_image(entry, pinned, niceness=0)
 
 
 def test_an_official_image_is_copied_by_digest(tools: Path, tmp_path: Path) -> None:

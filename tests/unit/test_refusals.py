@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -136,10 +135,26 @@ def test_an_unknown_tag_is_refused(inventory: Path) -> None:
 
 
 def test_an_unsupported_version_is_refused(inventory: Path) -> None:
-    components = load(REPOSITORY / "roles/sandbox/vars/main/components.yml")
-    versions = components["sandbox_versions"] | {"kubernetes": "1.19.0"}
-    said = refused(inventory, "--extra-vars", json.dumps({"sandbox_versions": versions}))
+    variable("sandbox_component_versions: {kubernetes: 1.19.0, etdc: 3.7.3, node: 24.19.1}")(inventory)
+    said = refused(inventory)
     assert "Kubernetes 1.19.0 is not supported" in said
+    assert "kubernetes 1.19.0, of which no build is known. Take 1.37.2." in said
+    assert "etdc, which is no component. Did you mean etcd?" in said
+    assert "node 24.19.1, of which no build is known. Take 24.19.0." in said
+
+
+def test_a_component_of_the_inventory_is_looked_at(inventory: Path) -> None:
+    """Its containerfile is looked for beside the inventory."""
+    variable(
+        "sandbox_component_hello: {version: '1', images: [{reference: 'registry.sandbox.internal/hello',"
+        " containerfile: hello, official: false}]}"
+    )(inventory)
+    said = refused(inventory)
+    assert "images/hello has no Containerfile or Dockerfile" in said
+    assert "sandbox_component_hello" not in said
+    (inventory.parent / "images/hello").mkdir(parents=True)
+    (inventory.parent / "images/hello/Containerfile").write_text("FROM scratch\n")
+    assert site(inventory, "--tags", "preflight").returncode == 0
 
 
 def test_placeholders_of_production_are_refused(tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def check_sum(path: Path, pinned: str) -> None:
+    """Raise ArtifactError where a file has another SHA-256 than the pinned one; an empty one checks nothing."""
+    found = sha256_file(path) if pinned else ""
+    if found != pinned:
+        raise ArtifactError(f"{path.name} has the sum {found}, the catalogue pins {pinned}")
+
+
 def content_files(directory: Path) -> list[str]:
     """Relative paths of an entry's own files, sorted; the book-keeping is left out."""
     found = []

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,9 +26,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image impor
     image_entry,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import Release, fetch_entry, release_key
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.versions import check_versions, filled, for_version
 
 SOURCES = ("build", "release")
-COMPONENT_KEYS = {"version", "needed", "files", "tools", "build", "modules", "release", "images"}
+COMPONENT_KEYS = {"version", "needed", "roles", "files", "tools", "build", "modules", "release", "images"}
 IMAGE_KEYS = {
     "reference",
     "containerfile",
@@ -38,7 +39,9 @@ IMAGE_KEYS = {
     "parts",
     "debootstrap",
     "wheel",
+    "wheel_sum",
     "official",
+    "versions",
 }
 Recipe = TypeVar("Recipe", GoRecipe, Release)
 
@@ -74,7 +77,8 @@ class ComponentPlan:
         return [*([self.entry] if self.entry else []), *(image.entry for image in self.images)]
 
 
-def _read(kind: type[Recipe], name: str, values: Mapping[str, Any]) -> Recipe:
+def _read(kind: type[Recipe], name: str, recipe: Mapping[str, Any], version: str) -> Recipe:
+    values = for_version(name, recipe, version)
     unknown = set(values) - {item.name for item in fields(kind)}
     if unknown:
         raise ArtifactError(f"component {name}: unknown key {', '.join(sorted(unknown))} in a {kind.__name__}")
@@ -87,9 +91,11 @@ def _read(kind: type[Recipe], name: str, values: Mapping[str, Any]) -> Recipe:
 class Catalogue:
     """The catalogue for one source, with every entry's key worked out.
 
-    components: as in roles/sandbox/vars/main/components.yml, templated.
+    components: as in roles/sandbox/vars/main/components/.
     source: "build" or "release".
     collection: the folder that has images/ and apps/.
+    versions: component → version, where it is not the component's own.
+    inventories: folders that have images/ and applications of an inventory.
     """
 
     def __init__(
@@ -99,30 +105,46 @@ class Catalogue:
         source: str,
         collection: Path,
         toolchain: Toolchain,
+        versions: Mapping[str, Any] | None = None,
+        inventories: Sequence[Path] = (),
     ) -> None:
         if source not in SOURCES:
             raise ArtifactError(f"source is {source!r}, not one of {', '.join(SOURCES)}")
-        self._components = components
+        self._components: dict[str, Mapping[str, Any]] = {}
         self.cache = cache
         self._source = source
         self._collection = collection
         self.toolchain = toolchain
+        self._inventories = inventories
         self._plans: dict[str, ComponentPlan] = {}
         self._owners: dict[Reference, str] = {}
         for name, component in components.items():
-            unknown = set(component) - COMPONENT_KEYS
-            if unknown:
-                raise ArtifactError(f"component {name}: unknown key {', '.join(sorted(unknown))}")
-            for image in component.get("images", []):
-                wrong = set(image) - IMAGE_KEYS
-                if wrong:
-                    raise ArtifactError(f"component {name}: unknown key {', '.join(sorted(wrong))} in an image")
-                self._owners[Reference.parse(image["reference"])] = name
+            if not isinstance(component, Mapping) or "version" not in component:
+                raise ArtifactError(f"component {name}: states no version")
+        own = {name: component["version"] for name, component in components.items()}
+        self._versions = {name: str(version) for name, version in {**own, **(versions or {})}.items()}
+        for name, component in components.items():
+            self._add(name, filled(name, component, self._versions))
+
+    def _add(self, name: str, component: Mapping[str, Any]) -> None:
+        unknown = set(component) - COMPONENT_KEYS
+        if unknown:
+            raise ArtifactError(f"component {name}: unknown key {', '.join(sorted(unknown))}")
+        for image in component.get("images", []):
+            wrong = set(image) - IMAGE_KEYS
+            if wrong:
+                raise ArtifactError(f"component {name}: unknown key {', '.join(sorted(wrong))} in an image")
+            self._owners[Reference.parse(image["reference"])] = name
+        self._components[name] = component
 
     @property
     def names(self) -> list[str]:
         """All components in the order in which the site needs them."""
         return sorted(self._components, key=lambda name: (int(self._components[name].get("needed", 0)), name))
+
+    def version(self, name: str) -> str:
+        """The version of a component that is made."""
+        return self._versions[name]
 
     def plan(self, name: str) -> ComponentPlan:
         """The plan of a component. Raises ArtifactError where the catalogue has none of that name."""
@@ -148,17 +170,17 @@ class Catalogue:
 
     def _plan(self, name: str) -> ComponentPlan:
         component = self._components[name]
-        version = str(component["version"])
-        modules = [_read(GoRecipe, name, values) for values in component.get("modules", [])]
-        recipes = [_read(GoRecipe, name, values) for values in component.get("build", {}).get("go", [])]
-        releases = [_read(Release, name, values) for values in component.get("release", [])]
+        version = self.version(name)
+        modules = [_read(GoRecipe, name, values, version) for values in component.get("modules", [])]
+        recipes: list[GoRecipe] = []
+        releases: list[Release] = []
         entry = None
         if self._source == "release":
-            recipes = []
+            releases = [_read(Release, name, values, version) for values in component.get("release", [])]
             if releases or modules:
                 entry = Entry(self.cache, name, version, release_key(releases, modules))
         else:
-            releases = []
+            recipes = [_read(GoRecipe, name, values, version) for values in component.get("build", {}).get("go", [])]
             if recipes or modules:
                 entry = Entry(self.cache, name, version, go_key([*recipes, *modules], self.toolchain.version))
         plan = ComponentPlan(
@@ -189,12 +211,16 @@ class Catalogue:
         if self._source == "release" and not own:
             key = content_key({"copy": str(reference)})
             return ImagePlan(reference, image_entry(self.cache, reference, key), reference, own)
-        recipe = self._image_recipe(name, image, reference, entry)
+        known = for_version(name, image, self.version(name))
+        wrong = set(known) - IMAGE_KEYS
+        if wrong:
+            raise ArtifactError(f"component {name}: unknown key {', '.join(sorted(wrong))} in an image")
+        recipe = self._image_recipe(name, known, reference, entry)
         key = recipe.key()
         if own:
             # What is ours changes under one version: its tag says so, and a new tag is rolled out.
             application = image.get("application")
-            tag = application_version(self._collection / application) if application else reference.tag
+            tag = application_version(self._folder(application)) if application else reference.tag
             tagged = Reference(reference.registry, reference.repository, f"{tag}-{key}")
             recipe = ImageRecipe(**{**vars(recipe), "reference": tagged})
             self._owners[tagged] = name
@@ -204,8 +230,7 @@ class Catalogue:
     def _image_recipe(
         self, name: str, image: Mapping[str, Any], reference: Reference, entry: Entry | None
     ) -> ImageRecipe:
-        folder = image.get("application") or f"images/{image['containerfile']}"
-        source = self._collection / folder
+        source = self._folder(image.get("application") or Path("images") / image["containerfile"])
         files: dict[str, Path] = {}
         parts: dict[str, str] = {}
         wanted = {name: list(image.get("files", [])), **image.get("parts", {})}
@@ -224,9 +249,15 @@ class Catalogue:
             parts=parts,
             debootstrap=dict(image.get("debootstrap", {})),
             wheel=str(image.get("wheel", "")),
+            wheel_sum=str(image.get("wheel_sum", "")),
         )
         bases = base_references(recipe.containerfile.read_text())
         return ImageRecipe(**{**vars(recipe), "bases": {base: self.image(base).entry for base in bases}})
+
+    def _folder(self, path: str | Path) -> Path:
+        """A folder of the collection or, where that has none, beside an inventory; an absolute path is itself."""
+        places = [place / path for place in (self._collection, *self._inventories)]
+        return next((place for place in places if place.is_dir()), places[0])
 
     def make(self, plan: ComponentPlan, niceness: int = 10) -> list[Entry]:
         """Make what a component lacks, and what it is made from; the entries that had to be made.
@@ -266,11 +297,44 @@ CATALOGUE_SPEC: dict[str, Any] = {
     "source": {"type": "str", "choices": list(SOURCES), "required": True},
     "collection": {"type": "path", "required": True},
     "go": {"type": "dict", "required": True},
+    "versions": {"type": "dict", "default": {}},
+    "inventories": {"type": "list", "elements": "path", "default": []},
 }
 
 
 def open_catalogue(values: Mapping[str, Any]) -> Catalogue:
-    """The catalogue as modules get it: with the machine's own Go, or the one that will be taken from PyPI."""
+    """The catalogue as modules get it: with the machine's own Go, or the one that will be taken from PyPI.
+
+    What belongs to an inventory, a file or a folder, lies beside it: Ansible would read all that is in the folder.
+    """
     cache = Path(values["cache"])
     toolchain = known_toolchain(cache, values["go"])
-    return Catalogue(values["components"], cache, values["source"], Path(values["collection"]), toolchain)
+    inventories = [Path(path).parent for path in values.get("inventories") or []]
+    return Catalogue(
+        values["components"],
+        cache,
+        values["source"],
+        Path(values["collection"]),
+        toolchain,
+        values.get("versions"),
+        inventories,
+    )
+
+
+def check_catalogue(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a catalogue as modules get it and with the versions chosen in it, a sentence each."""
+    components, versions = values["components"], values.get("versions") or {}
+    try:
+        catalogue = open_catalogue({**values, "versions": {}})
+    except ArtifactError as error:
+        return [str(error)]
+    refused = check_versions(components, versions, values["source"])
+    catalogue = open_catalogue({**values, "versions": {n: v for n, v in versions.items() if n not in refused}})
+    findings = list(refused.values())
+    for name in catalogue.names:
+        try:
+            catalogue.plan(name)
+        except (ArtifactError, OSError, LookupError, TypeError, ValueError) as error:
+            text = str(error) if isinstance(error, ArtifactError) else f"component {name}: {error!r}"
+            findings += [text] if text not in findings else []
+    return findings

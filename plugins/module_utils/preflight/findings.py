@@ -27,6 +27,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # RFC 5737 and RFC 2606: addresses and names that are reserved for documentation stand for yours.
 DOCUMENTATION_NETWORKS = [ipaddress.IPv4Network(cidr) for cidr in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
 DOCUMENTATION_NAMES = re.compile(r"(?:^|\.)example\.(?:org|com|net)$")
+# Variables of an inventory that begin so are components of its own.
+COMPONENT_PREFIX = "sandbox_component_"
 LISTENING = "0A"
 
 
@@ -250,7 +252,7 @@ def check_names(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding
                 findings.append(Finding(name, f"is fixed in roles/{fixed[name]}/vars", origin, remedy))
             continue
         role = next((role for role in roles if name.startswith(f"{role}_")), None)
-        if role is None:
+        if role is None or name.startswith(COMPONENT_PREFIX):
             continue
         likely = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0.75)
         remedy = f"Did you mean {likely[0]}?" if likely else f"roles/{role}/defaults names those that there are."
@@ -279,7 +281,7 @@ def check_version(version: str, supported: Sequence[str]) -> list[Finding]:
     if version.rpartition(".")[0] in supported:
         return []
     remedy = f"Take a version of {', '.join(supported)}."
-    return [Finding("sandbox_versions.kubernetes", f"Kubernetes {version} is not supported", "", remedy)]
+    return [Finding("sandbox_component_versions.kubernetes", f"Kubernetes {version} is not supported", "", remedy)]
 
 
 # --- hosts -----------------------------------------------------------------------------------------------------------
