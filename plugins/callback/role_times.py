@@ -13,26 +13,20 @@ description:
   - Prints how many seconds each role took when the run ends.
   - Keeps them in C(reports/role-times.json) of the sandbox's state directory, for the landing page. The time of a role
     that changed nothing stays as it is, so that the file tells how long it took to make what stands.
-options:
-  state_home:
-    description: Directory with one state directory for each sandbox.
-    type: path
-    default: ~/.local/state/cicd-sandbox
-    env:
-      - name: CICD_SANDBOX_STATE_HOME
-    ini:
-      - section: callback_role_times
-        key: state_home
+  - Playbooks of this collection bring it with them, in a checkout and where it is installed, whatever callbacks are
+    enabled. For playbooks of yours it is enabled like any other callback.
+extends_documentation_fragment:
+  - cicd.sandbox.role_times
 author:
   - cicd.sandbox contributors
 requirements:
-  - enable in configuration
+  - enable in configuration for playbooks that are not of this collection
 """
 
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
@@ -47,8 +41,13 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "cicd.sandbox.role_times"
     CALLBACK_NEEDS_ENABLED = True
 
+    # Of the run: the callback is there twice where it comes with the playbook and is enabled too.
+    active: ClassVar[bool] = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.disabled = CallbackModule.active
+        CallbackModule.active = True
         self.seconds: dict[str, float] = {}
         self.role: str | None = None
         self.since = self.begin = time.monotonic()
@@ -64,8 +63,7 @@ class CallbackModule(CallbackBase):
 
     def _task(self, task: Any) -> None:
         self._close()
-        role = getattr(task, "_role", None)
-        self.role = role.get_name() if role else None
+        self.role = _role_of(task)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Keep the times so far: the last play, the summary, shows what is kept then."""
@@ -120,3 +118,9 @@ class CallbackModule(CallbackBase):
             files.write(self.file, json.dumps(kept, indent=2) + "\n")
         except OSError as error:
             self._display.warning(f"role_times: {self.file} could not be written: {error}")
+
+
+def _role_of(task: Any) -> str | None:
+    """Return the full name of a task's role: its name is `<role> : <task>` then, and its file is one of a role."""
+    role, colon, _name = task.get_name().partition(" : ")
+    return role if colon and "/roles/" in task.get_path() else None

@@ -14,30 +14,19 @@ description:
     says who that is. The lock is kept by the process and has no file, so that a killed run leaves none behind.
   - Ends a run whose C(--tags) or C(--skip-tags) name a tag that nothing in the playbook carries; without it such a run
     does nothing and succeeds.
-  - With C(--check) there is no lock.
-options:
-  unguarded:
-    description: Playbooks, by their names without C(.yml), that may run beside another run.
-    type: list
-    elements: str
-    default: [open, status, tools]
-    env:
-      - name: CICD_SANDBOX_UNGUARDED
-    ini:
-      - section: callback_run_guard
-        key: unguarded
+  - With C(--check) there is no lock, nor for a play with C(run_guard_lock=false) among its C(vars).
+  - Playbooks of this collection bring it with them, in a checkout and where it is installed, whatever callbacks are
+    enabled. For playbooks of yours it is enabled like any other callback.
 author:
   - cicd.sandbox contributors
 requirements:
-  - enable in configuration
+  - enable in configuration for playbooks that are not of this collection
 """
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
-import yaml
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
@@ -47,27 +36,24 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
     unknown_tags,
 )
 
-COLLECTION = "cicd.sandbox."
-# The role that has the sandbox's name where the inventory has none.
-DEFAULTS = Path(__file__).parents[2] / "roles/sandbox/defaults/main.yml"
-
 
 class CallbackModule(CallbackBase):
-    """Looks at the command line when a playbook starts, and takes the lock when its first play does."""
+    """Looks at the command line when a playbook starts, and takes the lock before its first task does anything."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "cicd.sandbox.run_guard"
     CALLBACK_NEEDS_ENABLED = True
 
+    # Of the run: the callback is there twice where it comes with the playbook and is enabled too.
+    lock: ClassVar[socket.socket | None] = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.guarded = True
-        self.lock: socket.socket | None = None
+        self.play: Any = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Refuse unknown tags."""
-        self.guarded = Path(playbook._file_name).stem not in self.get_option("unguarded")
         asked = [*context.CLIARGS.get("tags", ()), *context.CLIARGS.get("skip_tags", ())]
         plays = playbook.get_plays()
         steps = {str(tag) for play in plays for tag in play.tags}
@@ -78,31 +64,26 @@ class CallbackModule(CallbackBase):
             )
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Take the lock of the sandbox, or refuse."""
-        if self.lock is not None or not self.guarded or context.CLIARGS.get("check"):
+        """Keep the play, if it needs the lock."""
+        self.play = play if play.get_vars().get("run_guard_lock", True) else None
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        """Take the lock of the sandbox, or refuse. This is before a task does anything on a host."""
+        if self.play is None or CallbackModule.lock is not None or context.CLIARGS.get("check"):
             return
-        sandbox = _sandbox_of(play)
-        if sandbox is None:
+        # With the defaults of the task's role, which has the sandbox's name where the inventory has none.
+        name = self.play.get_variable_manager().get_vars(play=self.play, host=host, task=task).get("sandbox_name")
+        if name is None:
             return
-        lock = hold(sandbox)
+        lock = hold(str(name))
         if isinstance(lock, Holder):
-            self._refuse(lock.text(sandbox))
-        self.lock = lock
+            self._refuse(lock.text(str(name)))
+        CallbackModule.lock = lock
 
     def _refuse(self, reason: str) -> NoReturn:
         self._display.error(reason, wrap_text=False)
         # An exception of a callback is only warned of.
         raise SystemExit(1)
-
-
-def _sandbox_of(play: Any) -> str | None:
-    """Return the name of the sandbox that a play works on; None where it does not work on one."""
-    manager = play.get_variable_manager()
-    name = manager.get_vars(play=play, host=manager._inventory.get_host("localhost")).get("sandbox_name")
-    if name is None and any(str(getattr(task, "_role_name", "")).startswith(COLLECTION) for task in _tasks([play])):
-        # Where only tasks include roles, these roles' defaults are not known when the play starts.
-        name = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))["sandbox_name"]
-    return None if name is None else str(name)
 
 
 def _tags_of_tasks(plays: list[Any]) -> set[str]:

@@ -7,12 +7,23 @@ from __future__ import annotations
 import os
 import subprocess
 import tarfile
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import Holder, hold
 from checkout import REPOSITORY, files, relative
 
 MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
+# With a role that is in no collection.
+PROBE = """
+- hosts: localhost
+  gather_facts: false
+  tags: [probe]
+  roles: [probe]
+"""
+Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run(*command: str, cwd: Path, **environment: str) -> str:
@@ -87,3 +98,63 @@ def test_prints_addresses_from_where_it_is_installed(installed: Path, tmp_path: 
         WAYLAND_DISPLAY="",
     )
     assert "http://sandbox.localhost:8080" in printed
+
+
+class TestRunsOfTheInstalledCollection:
+    """Without this checkout's ansible.cfg, and with callbacks that somebody enabled for themselves."""
+
+    @pytest.fixture
+    def play(self, installed: Path, tmp_path: Path) -> Play:
+        (tmp_path / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
+        tasks = tmp_path / "roles/probe/tasks/main.yml"
+        tasks.parent.mkdir(parents=True)
+        tasks.write_text("- ansible.builtin.debug: {msg: it ran}\n", encoding="utf-8")
+        (tmp_path / "hosts").write_text("localhost ansible_connection=local\n", encoding="utf-8")
+        settings = {
+            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(installed),
+            "ANSIBLE_ROLES_PATH": str(tmp_path / "roles"),
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer",
+        }
+
+        def run_it(*arguments: str) -> subprocess.CompletedProcess[str]:
+            command = ["ansible-playbook", "-i", str(tmp_path / "hosts"), *arguments]
+            environment = {**os.environ, **settings}
+            return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+
+        return run_it
+
+    @pytest.fixture
+    def probe(self, installed: Path) -> Iterator[str]:
+        """Give the name of a playbook of the collection that changes nothing."""
+        playbook = installed / "ansible_collections/cicd/sandbox/playbooks/probe.yml"
+        playbook.write_text(PROBE, encoding="utf-8")
+        yield "cicd.sandbox.probe"
+        playbook.unlink()
+
+    def test_one_at_a_time(self, play: Play, probe: str) -> None:
+        sandbox = f"t-{uuid.uuid4().hex[:12]}"
+        lock = hold(sandbox)
+        assert not isinstance(lock, Holder)
+        with lock:
+            refused = play(probe, "-e", f"sandbox_name={sandbox}")
+            assert refused.returncode == 1
+            assert f"Another run works on the sandbox {sandbox}" in refused.stderr
+            assert f"process {os.getpid()} of" in refused.stderr
+            assert "it ran" not in refused.stdout
+            assert "it ran" in play(probe, "-e", f"sandbox_name={sandbox}", "--check").stdout
+        free = play(probe, "-e", f"sandbox_name={sandbox}")
+        assert free.returncode == 0
+        assert "it ran" in free.stdout
+        assert "Playbook run took" in free.stdout, "what somebody enabled runs, too"
+        assert free.stdout.count("SECONDS BY ROLE") == 1
+
+    def test_unknown_tags(self, play: Play) -> None:
+        refused = play("cicd.sandbox.site", "--tags", "ectd")
+        assert refused.returncode == 1
+        assert "No step carries the tag ectd. There are: apps, " in refused.stderr
+
+    def test_in_a_playbook_of_ones_own(self, play: Play, probe: str, tmp_path: Path) -> None:
+        (tmp_path / "own.yml").write_text(f"- ansible.builtin.import_playbook: {probe}\n", encoding="utf-8")
+        refused = play("own.yml", "--skip-tags", "porbe")
+        assert "No step carries the tag porbe. There are: probe." in refused.stderr
