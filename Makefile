@@ -90,6 +90,7 @@ lint-ansible:
 lint-python:
 	ruff check
 	ruff format --check
+	PYTHONPATH=.collections lint-imports --no-cache --no-logo
 
 lint-types:
 	mypy
