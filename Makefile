@@ -52,6 +52,7 @@ test: venv ## Everything that must hold: lint, unit, molecule
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 
+unit: TOOLS = helm,helm_docs
 unit: tools ## Tests that need no machine
 	@scripts/stages.sh --keep-going unit-collection unit-apps
 
@@ -70,10 +71,12 @@ fuzz: venv ## Feed the parsers of reports with made-up input for a minute
 	tests/fuzz/fuzz_reports.py -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -artifact_prefix=build/
 
 .PHONY: tools artifacts environments
-# Helm renders the chart in unit tests, Chromium looks at pages. Nothing is installed, and nobody has to be root, where
-# HELM_BINARY and HELM_DOCS_BINARY name programs of yours.
+# Helm renders the chart in unit tests, Chromium looks at pages; of helm-docs only a unit test has need. Nothing is
+# installed, and nobody has to be root, where HELM_BINARY and HELM_DOCS_BINARY name programs of yours.
+TOOLS = helm
 tools: venv
-	@[ -n "$${HELM_BINARY:+$${HELM_DOCS_BINARY:-}}" ] || $(playbook) playbooks/tools.yml -i $(INVENTORY)
+	@[ -n "$${HELM_BINARY:+$${HELM_DOCS_BINARY:-}}" ] || \
+	$(playbook) playbooks/tools.yml -i $(INVENTORY) --extra-vars tools_components=$(TOOLS)
 
 # What the machines will need is built or downloaded while the linters run.
 artifacts: tools
