@@ -15,6 +15,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue impor
     CACHED,
     FAILED,
     MISSING,
+    Awaiting,
     State,
     explain,
     survey,
@@ -45,18 +46,21 @@ class ActionModule(ActionBase):
             catalogue = open_catalogue(arguments["catalogue"])
             states = survey(catalogue, arguments["names"])
             reported = began
-            while not self._task.check_mode and _unfinished(states):
-                now = time.time()
-                if now - began > arguments["timeout"]:
-                    lines = "\n".join(state.describe(now) for state in states if state.state != CACHED)
-                    return _fail(result, f"after {arguments['timeout']} s these are still not there:\n{lines}")
-                if now - reported >= arguments["report_every"]:
-                    reported = now
-                    for state in states:
-                        if state.state != CACHED:
-                            Display().display(f"  {state.describe(now)}")
-                time.sleep(INTERVAL)
-                states = survey(catalogue, arguments["names"])
+            with Awaiting() as awaiting:
+                while not self._task.check_mode and _unfinished(states):
+                    now = time.time()
+                    if now - began > arguments["timeout"]:
+                        lines = "\n".join(state.describe(now) for state in states if state.state != CACHED)
+                        return _fail(result, f"after {arguments['timeout']} s these are still not there:\n{lines}")
+                    if now - reported >= arguments["report_every"]:
+                        reported = now
+                        for state in states:
+                            if state.state != CACHED:
+                                Display().display(f"  {state.describe(now)}")
+                    for plan in catalogue.plans(arguments["names"]):
+                        awaiting.wait_for(plan.entries)
+                    time.sleep(INTERVAL)
+                    states = survey(catalogue, arguments["names"])
         except (ArtifactError, OSError) as error:
             return _fail(result, str(error))
         result["states"] = {state.component: state.state for state in states}

@@ -11,7 +11,8 @@ short_description: Make the components that the cache lacks, in the background
 version_added: "0.1.0"
 description:
   - Starts a detached process that builds or downloads what the cache lacks, a few components at a time, in the order
-    in which the site needs them, and returns at once. M(cicd.sandbox.artifacts_await) waits for components.
+    in which the site needs them, and returns at once. M(cicd.sandbox.artifacts_await) waits for components and puts
+    them in front.
   - The process outlives the play. If it is killed, the next run continues where it was.
   - What another owner's process makes is waited for by a process of this owner, which goes on when that one is stopped.
 extends_documentation_fragment:
@@ -30,7 +31,9 @@ options:
     type: int
     default: 2
   niceness:
-    description: Added to the niceness of compilers and other tools.
+    description:
+      - Added to the niceness of compilers and other tools of the component that is in front, which is one that somebody
+        waits for or else the one that the site needs first. What is made beside it gives way to it.
     type: int
     default: 10
   state:

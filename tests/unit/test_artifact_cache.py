@@ -28,6 +28,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     remove_tree,
     words,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_status_is_read_by_others(entry: Entry) -> None:
 
 
 def test_a_tools_output_is_kept_and_its_last_words_are_told(entry: Entry) -> None:
-    runner = Runner(entry, Status.of(entry), niceness=0)
+    runner = Runner(entry, Status.of(entry), effort=Effort(0))
     assert runner.run(["sh", "-c", "echo out; echo err >&2"], capture=True) == "out\n"
     script = "echo k8s.io/api/core/v1; echo '# example/main'; echo 'main.go:3:5: undefined: x' >&2; exit 2"
     with pytest.raises(ArtifactError) as caught:

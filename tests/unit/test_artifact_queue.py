@@ -7,8 +7,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,19 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import Status, remove_tree
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue, open_catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import BEHIND, Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue import (
     BUILDING,
     CACHED,
     FAILED,
     MISSING,
     QUEUED,
+    Awaiting,
+    Schedule,
     State,
     explain,
+    is_awaited,
+    mark_queued,
     run,
     runners,
     start,
@@ -33,6 +41,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue impor
     survey,
     sweep,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import arguments, descendants, threads
 from ansible_collections.cicd.sandbox.plugins.modules import artifacts_queue
 
 NAMES = ["first", "second", "third"]
@@ -72,6 +81,11 @@ def states(catalogue: Catalogue, names: list[str] | None = None) -> dict[str, st
     return {state.component: state.state for state in survey(catalogue, names or NAMES)}
 
 
+def built(tmp_path: Path) -> list[str]:
+    calls = fake_go.calls(tmp_path / "home")
+    return [Path(call["argv"][-2]).name for call in calls if call["argv"][0] == "build"]
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
@@ -83,8 +97,7 @@ def test_everything_is_made_in_the_order_of_need(catalogue: Catalogue, tmp_path:
     assert set(states(catalogue).values()) == {MISSING}
     run(catalogue, NAMES, slots=1, niceness=0)
     assert set(states(catalogue).values()) == {CACHED}
-    built = [call["argv"][-2] for call in fake_go.calls(tmp_path / "home") if call["argv"][0] == "build"]
-    assert [Path(target).name for target in built] == ["third", "second", "first"]
+    assert built(tmp_path) == ["third", "second", "first"]
 
 
 def test_a_failure_is_kept_and_stops_no_other(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -222,6 +235,75 @@ def test_a_corrupt_entry_is_made_anew(catalogue: Catalogue) -> None:
     assert states(catalogue)["first"] == MISSING
     run(catalogue, ["first"], slots=1, niceness=0)
     assert states(catalogue)["first"] == CACHED
+
+
+# --- who comes first --------------------------------------------------------------------------------------------------
+
+
+def test_what_somebody_waits_for_is_made_first(catalogue: Catalogue, tmp_path: Path) -> None:
+    mark_queued(catalogue, NAMES)
+    (entry,) = catalogue.plan("first").entries
+    with Awaiting() as awaiting:
+        awaiting.wait_for([entry])
+        assert is_awaited(entry)
+        run(catalogue, NAMES, slots=1, niceness=0)
+    assert built(tmp_path) == ["first", "third", "second"]
+    assert not entry.awaited.exists()
+
+
+def test_waiting_ends_with_whoever_waits(catalogue: Catalogue) -> None:
+    (entry,) = catalogue.plan("first").entries
+    with Awaiting() as awaiting:
+        # Nobody has it in a queue yet.
+        awaiting.wait_for([entry])
+        assert not is_awaited(entry)
+        mark_queued(catalogue, ["first"])
+        awaiting.wait_for([entry])
+        assert is_awaited(entry)
+        with Awaiting() as another:
+            another.wait_for([entry])
+        assert is_awaited(entry)
+    assert not is_awaited(entry)
+
+
+def test_one_is_in_front_and_the_others_give_way(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "home/slow").write_text("60")
+    mark_queued(catalogue, NAMES)
+    schedule = Schedule(catalogue, NAMES, niceness=3)
+
+    def niceness() -> dict[str, int]:
+        return {name: effort.niceness for name, (_, effort) in dict(schedule._made).items()}
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(schedule.run, 2)
+        wait_for(lambda: niceness() == {"third": 3, "second": BEHIND})
+        with Awaiting() as awaiting:
+            awaiting.wait_for(catalogue.plan("second").entries)
+            wait_for(lambda: niceness() == {"third": BEHIND, "second": 3})
+        wait_for(lambda: niceness() == {"third": 3, "second": BEHIND})
+        wait_for(lambda: sorted(built(tmp_path)) == ["second", "third"])
+        (tmp_path / "home/slow").unlink()
+        for pid in [pid for pid in descendants(os.getpid()) if b"build" in arguments(pid)]:
+            os.kill(pid, signal.SIGKILL)
+        done.result()
+    assert states(catalogue) == {"first": CACHED, "second": FAILED, "third": FAILED}
+
+
+def test_all_that_a_tool_has_started_changes_its_niceness(tmp_path: Path) -> None:
+    def niceness(pid: int) -> list[int]:
+        found = [os.getpriority(os.PRIO_PROCESS, each) for process in descendants(pid) for each in threads(process)]
+        return sorted(found)
+
+    effort = Effort(0)
+    program = "import os, threading, time; threading.Thread(target=time.sleep, args=[60]).start(); os.fork()"
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", f"{program}; time.sleep(60)"]) as process:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        wait_for(lambda: niceness(process.pid) == [own] * 3)
+        with effort.of(process.pid):
+            effort.change(BEHIND)
+            assert niceness(process.pid) == [BEHIND] * 3
+        for pid in reversed(descendants(process.pid)):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_progress_is_one_line() -> None:

@@ -19,6 +19,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     making,
     remove_tree,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import (
     ImageRecipe,
     Reference,
@@ -256,8 +257,8 @@ def test_the_key_changes_with_all_that_goes_in(tmp_path: Path, base: Entry) -> N
 def test_an_image_is_built_from_the_cache_alone(tools: Path, tmp_path: Path, base: Entry) -> None:
     recipe = recipe_of(tmp_path, base, arguments={"PROGRAM": "tool"})
     entry = image_entry(base.cache, recipe.reference, recipe.key())
-    assert build_image(entry, recipe, niceness=0) is True
-    assert build_image(entry, recipe, niceness=0) is False
+    assert build_image(entry, recipe, effort=Effort(0)) is True
+    assert build_image(entry, recipe, effort=Effort(0)) is False
     assert layout_digest(entry.directory) == "sha256:" + "e" * 64
 
     unpack, bud, pack = calls(tools)
@@ -281,7 +282,7 @@ def test_a_debian_base_is_made_of_the_hosts_mirror(tools: Path, tmp_path: Path) 
         Reference.parse("debian:trixie-slim"), source, debootstrap={"suite": "trixie", "include": ["ca-certificates"]}
     )
     entry = image_entry(tmp_path / "cache", recipe.reference, recipe.key())
-    build_image(entry, recipe, niceness=0)
+    build_image(entry, recipe, effort=Effort(0))
     made, bud, _ = calls(tools)
     assert made[0] == "mmdebstrap"
     assert "--include=ca-certificates" in made
@@ -306,7 +307,7 @@ def test_a_wheel_is_unpacked_into_the_context(
 
     monkeypatch.setattr(_container_image.Runner, "run", run)
     recipe = recipe_of(tmp_path, base, wheel="node==24")
-    build_image(image_entry(base.cache, recipe.reference, recipe.key()), recipe, niceness=0)
+    build_image(image_entry(base.cache, recipe.reference, recipe.key()), recipe, effort=Effort(0))
     assert "wheel/bin/node" in json.loads((tools / "context.json").read_text())
 
     pinned = recipe_of(tmp_path, base, wheel="node==24", wheel_sum="0" * 64)
@@ -315,13 +316,13 @@ def test_a_wheel_is_unpacked_into_the_context(
     entry = image_entry(base.cache, pinned.reference, pinned.key())
     remove_tree(entry.directory)
     with pytest.raises(ArtifactError, match=r"x\.whl has the sum [0-9a-f]{64}, the catalogue pins 0{64}"):
-        build_image(entry, pinned, niceness=0)
+        build_image(entry, pinned, effort=Effort(0))
 
 
 def test_an_official_image_is_copied_by_digest(tools: Path, tmp_path: Path) -> None:
     reference = Reference.parse("registry.k8s.io/pause:3.10.2")
     entry = image_entry(tmp_path / "cache", reference, "00000000")
-    assert build_image(entry, reference, niceness=0) is True
+    assert build_image(entry, reference, effort=Effort(0)) is True
     _, copy = calls(tools)
     assert copy[-2] == "docker://registry.k8s.io/pause@sha256:" + "d" * 64
     assert entry.directory.name == "3.10.2-00000000"
@@ -332,7 +333,7 @@ def test_buildahs_own_words_are_told_and_nothing_is_left(tools: Path, tmp_path: 
     recipe = recipe_of(tmp_path, base)
     entry = image_entry(base.cache, recipe.reference, recipe.key())
     with pytest.raises(ArtifactError, match="no such package"):
-        build_image(entry, recipe, niceness=0)
+        build_image(entry, recipe, effort=Effort(0))
     assert list(entry.directory.parent.iterdir()) == []
 
 

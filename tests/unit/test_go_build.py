@@ -14,10 +14,10 @@ from typing import Any
 
 import fake_go
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.filter.go_toolchain import go_toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     ENVIRONMENT,
     GoRecipe,
@@ -32,7 +32,6 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     known_toolchain,
     parse_version,
 )
-from ansible_collections.cicd.sandbox.plugins.modules import go_binary
 
 NAME, VERSION = "example.com/tool", "v1.2.3"
 RECIPE = GoRecipe(NAME, VERSION, {"tool": ".", "ctl": "./cmd/ctl"}, folders={"chart": "deploy/chart"})
@@ -69,7 +68,7 @@ def entry_of(cache: Path, *recipes: GoRecipe) -> Entry:
 
 def build(cache: Path, home: Path, *recipes: GoRecipe) -> bool:
     toolchain = Toolchain("1.26.8", home / "bin/go")
-    return build_entry(entry_of(cache, *recipes), recipes, toolchain, niceness=0)
+    return build_entry(entry_of(cache, *recipes), recipes, toolchain, effort=Effort(0))
 
 
 def builds(home: Path) -> list[Any]:
@@ -425,47 +424,3 @@ def test_of_two_at_once_one_builds(home: Path, cache: Path) -> None:
     processes = [build_apart(cache, home) for _ in range(2)]
     assert sorted(process.wait() for process in processes) == [0, 3]
     assert len(builds(home)) == 2
-
-
-# --- the module -------------------------------------------------------------------------------------------------------
-
-
-def run_module(capsys: pytest.CaptureFixture[str], check: bool = False, **arguments: Any) -> dict[str, Any]:
-    with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
-        go_binary.main()
-    result: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return result
-
-
-def test_the_module_builds_once_and_says_so_beforehand(
-    home: Path, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = {
-        "name": "tool",
-        "cache": str(cache),
-        "module": NAME,
-        "version": VERSION,
-        "packages": {"tool": "."},
-        "niceness": 0,
-    }
-    before = run_module(capsys, check=True, **arguments)
-    assert (before["changed"], before["sums"]) == (True, {})
-    assert builds(home) == []
-
-    first = run_module(capsys, **arguments)
-    assert first["changed"] is True
-    assert first["path"] == before["path"]
-    assert first["go"] == "1.26.8"
-    assert list(first["sums"]) == ["tool"]
-
-    assert run_module(capsys, check=True, **arguments)["changed"] is False
-    assert run_module(capsys, **arguments)["changed"] is False
-
-
-def test_the_module_fails_with_the_reason(home: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run_module(
-        capsys, name="x", cache=str(cache), module="example.com/none", version="v1.0.0", packages={"x": "."}
-    )
-    assert result["failed"] is True
-    assert "404 Not Found" in result["msg"]
-    assert Path(result["log"]).is_file()

@@ -22,6 +22,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import release as _release
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import GoRecipe, Toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import (
     Release,
@@ -115,7 +116,7 @@ def publish_program(folder: Path) -> None:
 
 def fetch(cache: Path, *releases: Release) -> Entry:
     entry = Entry(cache, "tool", "1.0", release_key(releases, []))
-    fetch_entry(entry, releases, [], Toolchain("1.26.8", None), niceness=0)
+    fetch_entry(entry, releases, [], Toolchain("1.26.8", None), effort=Effort(0))
     return entry
 
 
@@ -257,7 +258,7 @@ def test_folders_come_from_the_module_where_there_is_no_archive(
     releases = [Release(f"{url}/tool", f"{url}/tool.sha256")]
     modules = [GoRecipe("example.com/tool", "v1.0.0", folders={"chart": "charts"})]
     entry = Entry(cache, "tool", "1.0", release_key(releases, modules))
-    assert fetch_entry(entry, releases, modules, Toolchain("1.26.8", go), niceness=0)
+    assert fetch_entry(entry, releases, modules, Toolchain("1.26.8", go), effort=Effort(0))
     assert sorted(entry.sums()) == ["chart/Chart.yaml", "tool"]
 
 

@@ -9,6 +9,7 @@ Layout under the cache directory::
     queue/status/<name>-<key>.json      what is known of the entry's making
     queue/log/<name>-<key>.log          everything its tools said
     queue/lock/                         advisory locks (flock): they vanish with their owner
+    queue/awaited/<name>-<key>          is locked, shared, by each who waits for the entry
 
 ``SHA256SUMS`` has the format of sha256sum(1). ``.stamp.json`` keeps size and modification time beside each sum, so
 that an unchanged entry is known to be whole without reading it; a file whose stamp differs is read again.
@@ -29,6 +30,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 
 SUMS = "SHA256SUMS"
@@ -115,6 +117,11 @@ class Entry:
     def lock(self) -> Path:
         """Held while the entry is being made."""
         return self.cache / "queue" / "lock" / self.label
+
+    @property
+    def awaited(self) -> Path:
+        """Locked by whoever waits for the entry; there as long as it is in a queue."""
+        return self.cache / "queue" / "awaited" / self.label
 
     @property
     def log(self) -> Path:
@@ -290,10 +297,10 @@ def making(entry: Entry) -> Iterator[Path]:
 class Runner:
     """Runs tools: low priority, dying with this process, everything they say in the entry's log."""
 
-    def __init__(self, entry: Entry, status: Status, niceness: int = 10) -> None:
+    def __init__(self, entry: Entry, status: Status, effort: Effort | None = None) -> None:
         self._entry = entry
         self._status = status
-        self._prefix = ["setpriv", "--pdeathsig", "KILL", "nice", "-n", str(niceness)]
+        self._effort = effort or Effort()
         entry.log.parent.mkdir(parents=True, exist_ok=True)
 
     def step(self, text: str) -> None:
@@ -325,7 +332,7 @@ class Runner:
             log.flush()
             try:
                 process = subprocess.Popen(
-                    [*self._prefix, *argv],
+                    ["setpriv", "--pdeathsig", "KILL", "nice", "-n", str(self._effort.niceness), *argv],
                     cwd=cwd,
                     env=dict(env) if env is not None else None,
                     stdin=subprocess.DEVNULL,
@@ -337,7 +344,7 @@ class Runner:
             except OSError as error:
                 raise ArtifactError(f"{argv[0]} could not be started: {error}") from error
             output: list[str] = []
-            with process:
+            with self._effort.of(process.pid), process:
                 for line in process.stdout or ():
                     if capture:
                         output.append(line)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, content_key
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     GoRecipe,
     Toolchain,
@@ -259,36 +260,36 @@ class Catalogue:
         places = [place / path for place in (self._collection, *self._inventories)]
         return next((place for place in places if place.is_dir()), places[0])
 
-    def make(self, plan: ComponentPlan, niceness: int = 10) -> list[Entry]:
+    def make(self, plan: ComponentPlan, effort: Effort | None = None) -> list[Entry]:
         """Make what a component lacks, and what it is made from; the entries that had to be made.
 
         Raises ArtifactError with what the tool said.
         """
-        made = self._make_entry(plan, niceness)
+        made = self._make_entry(plan, effort)
         for image in plan.images:
-            made += self.make_image(image, niceness)
+            made += self.make_image(image, effort)
         return made
 
-    def _make_entry(self, plan: ComponentPlan, niceness: int) -> list[Entry]:
+    def _make_entry(self, plan: ComponentPlan, effort: Effort | None) -> list[Entry]:
         if plan.entry is None or plan.entry.usable():
             return []
         if self._source == "release":
-            new = fetch_entry(plan.entry, plan.releases, plan.modules, self.toolchain, niceness)
+            new = fetch_entry(plan.entry, plan.releases, plan.modules, self.toolchain, effort)
         else:
-            new = build_entry(plan.entry, [*plan.recipes, *plan.modules], self.toolchain, niceness)
+            new = build_entry(plan.entry, [*plan.recipes, *plan.modules], self.toolchain, effort)
         return [plan.entry] if new else []
 
-    def make_image(self, image: ImagePlan, niceness: int = 10) -> list[Entry]:
+    def make_image(self, image: ImagePlan, effort: Effort | None = None) -> list[Entry]:
         """Make an image, and what it is made from; the entries that had to be made."""
         if image.entry.usable():
             return []
         made = []
         if isinstance(image.make, ImageRecipe):
             for reference in image.make.bases:
-                made += self.make_image(self.image(reference), niceness)
+                made += self.make_image(self.image(reference), effort)
             for component in image.make.parts:
-                made += self._make_entry(self.plan(component), niceness)
-        return [*made, image.entry] if build_image(image.entry, image.make, niceness) else made
+                made += self._make_entry(self.plan(component), effort)
+        return [*made, image.entry] if build_image(image.entry, image.make, effort) else made
 
 
 CATALOGUE_SPEC: dict[str, Any] = {

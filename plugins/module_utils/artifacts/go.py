@@ -35,6 +35,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     making,
     remove_tree,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memory_mb
 
@@ -379,7 +380,7 @@ class GoBuilder:
                     file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
 
 
-def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain, niceness: int = 10) -> bool:
+def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain, effort: Effort | None = None) -> bool:
     """Make sure the entry of these recipes is in the cache; whether it had to be built.
 
     Whoever else is building the same entry is waited for. Raises ArtifactError with the compiler's own last lines.
@@ -390,7 +391,7 @@ def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain,
         status = Status.of(entry)
         status.write(entry, state="building")
         try:
-            runner = Runner(entry, status, niceness)
+            runner = Runner(entry, status, effort)
             entry.log.write_text("")
             go = install_toolchain(toolchain, runner, entry.lock.with_name("go-toolchain"))
             builder = GoBuilder(entry.cache, go, runner)

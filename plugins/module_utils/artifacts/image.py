@@ -38,6 +38,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     remove_tree,
     sha256_file,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import configured_sources
 
@@ -446,7 +447,7 @@ def _suite_of(entry: Entry) -> str:
         return ""
 
 
-def build_image(entry: Entry, recipe: ImageRecipe | Reference, niceness: int = 10) -> bool:
+def build_image(entry: Entry, recipe: ImageRecipe | Reference, effort: Effort | None = None) -> bool:
     """Make sure an image is in the cache: built from a recipe, or the official one copied; whether it had to be made.
 
     Raises ArtifactError with the tool's last lines.
@@ -457,7 +458,7 @@ def build_image(entry: Entry, recipe: ImageRecipe | Reference, niceness: int = 1
         status = Status.of(entry)
         status.write(entry, state="building")
         try:
-            runner = Runner(entry, status, niceness)
+            runner = Runner(entry, status, effort)
             entry.log.write_text("")
             with making(entry) as partial, ImageBuilder(entry, runner) as builder:
                 if isinstance(recipe, Reference):

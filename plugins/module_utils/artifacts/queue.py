@@ -11,15 +11,18 @@ entries.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
@@ -28,7 +31,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     one_slot,
     remove_tree,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue, ComponentPlan
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import BEHIND, Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held, is_held
 
 CACHED, BUILDING, QUEUED, FAILED, MISSING = "cached", "building", "queued", "failed", "missing"
@@ -132,26 +136,115 @@ def unattended(catalogue: Catalogue, states: Iterable[State], owner: str) -> lis
     return names
 
 
-def run(catalogue: Catalogue, names: Sequence[str], slots: int, niceness: int = 10) -> None:
-    """Make components, at most `slots` at once; a failure is written down and stops no other component."""
+class Schedule:
+    """Which of a runner's components is made next, and which of those that are being made gets the processors.
 
-    def make(name: str) -> None:
-        plan = catalogue.plan(name)
-        while True:
-            with one_slot(catalogue.cache, slots, INTERVAL):
-                # A slot is for those who work, not for those who wait for another runner's work.
-                if not any(is_held(entry.lock) for entry in plan.entries):
-                    catalogue.make(plan, niceness)
-                    return
+    What somebody waits for comes first, then what the site needs first. One is in front, with the runner's niceness;
+    the others take what it leaves, so that a long one may begin early and hold up nothing.
+    """
+
+    def __init__(self, catalogue: Catalogue, names: Sequence[str], niceness: int) -> None:
+        self._catalogue = catalogue
+        self._niceness = niceness
+        self._waiting = catalogue.plans(names)
+        self._made: dict[str, tuple[ComponentPlan, Effort]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, slots: int) -> None:
+        """Make all of them, at most `slots` at once."""
+        with ThreadPoolExecutor(slots) as workers, ThreadPoolExecutor(slots) as makers:
+            working = {workers.submit(self._work, slots, makers) for _ in range(slots)}
+            while working:
+                ended, working = wait(working, INTERVAL, FIRST_COMPLETED)
+                for worker in ended:
+                    worker.result()
+                self.arrange()
+
+    def _work(self, slots: int, makers: ThreadPoolExecutor) -> None:
+        while self._waiting:
+            # A slot is for those who work, not for those who wait for another runner's work.
+            with one_slot(self._catalogue.cache, slots, INTERVAL):
+                taken = self._take()
+                if taken:
+                    plan, effort = taken
+                    error = makers.submit(self._catalogue.make, plan, effort).exception()
+                    self._end(plan, error)
+                    continue
             time.sleep(INTERVAL)
 
-    ordered = [plan.name for plan in catalogue.plans(names)]
-    with ThreadPoolExecutor(max_workers=slots) as pool:
-        futures = {pool.submit(make, name): name for name in ordered}
-        for future in as_completed(futures):
-            error = future.exception()
-            if error is not None:
-                _write_failure(catalogue, futures[future], error)
+    def _take(self) -> tuple[ComponentPlan, Effort] | None:
+        with self._lock:
+            for plan in in_order(self._waiting):
+                if not any(is_held(entry.lock) for entry in plan.entries):
+                    self._waiting.remove(plan)
+                    self._made[plan.name] = plan, Effort(self._niceness if not self._made else BEHIND)
+                    return self._made[plan.name]
+        return None
+
+    def _end(self, plan: ComponentPlan, error: BaseException | None) -> None:
+        if error is not None:
+            _write_failure(self._catalogue, plan.name, error)
+        for entry in plan.entries:
+            entry.awaited.unlink(missing_ok=True)
+        with self._lock:
+            del self._made[plan.name]
+
+    def arrange(self) -> None:
+        """Put in front what comes first now."""
+        with self._lock:
+            made = in_order([plan for plan, _ in self._made.values()])
+            for position, plan in enumerate(made):
+                self._made[plan.name][1].change(BEHIND if position else self._niceness)
+
+
+def in_order(plans: Sequence[ComponentPlan]) -> list[ComponentPlan]:
+    """What somebody waits for first, then in the order that they have."""
+    return sorted(plans, key=lambda plan: not any(is_awaited(entry) for entry in plan.entries))
+
+
+def is_awaited(entry: Entry) -> bool:
+    """Whether somebody waits for an entry, see Awaiting."""
+    try:
+        with entry.awaited.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+class Awaiting:
+    """Tells runners what is waited for; ends with the block, or with the process.
+
+    Locks need no right to write into the cache, which is root's.
+    """
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._held: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait_for(self, entries: Iterable[Entry]) -> None:
+        """Count entries among what is waited for, those that a runner has in its queue."""
+        for entry in entries:
+            if entry.label in self._held:
+                continue
+            with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                stream = entry.awaited.open()
+                self._stack.callback(stream.close)
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._held.add(entry.label)
+
+
+def run(catalogue: Catalogue, names: Sequence[str], slots: int, niceness: int = 10) -> None:
+    """Make components, at most `slots` at once; a failure is written down and stops no other component."""
+    Schedule(catalogue, names, niceness).run(slots)
 
 
 def _write_failure(catalogue: Catalogue, name: str, error: BaseException) -> None:
@@ -166,6 +259,9 @@ def mark_queued(catalogue: Catalogue, names: Sequence[str]) -> None:
     """Write down that this process is going to make components."""
     for plan in catalogue.plans(names):
         for entry in plan.entries:
+            if not entry.usable():
+                entry.awaited.parent.mkdir(parents=True, exist_ok=True)
+                entry.awaited.touch()
             if not entry.usable() and not is_held(entry.lock):
                 Status.of(entry).write(entry, state=QUEUED)
 

@@ -28,6 +28,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     making,
     remove_tree,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     GoBuilder,
     GoRecipe,
@@ -174,7 +175,7 @@ def fetch_entry(
     releases: Sequence[Release],
     modules: Sequence[GoRecipe],
     toolchain: Toolchain,
-    niceness: int = 10,
+    effort: Effort | None = None,
 ) -> bool:
     """Make sure an entry of official files is in the cache; whether it had to be fetched.
 
@@ -187,7 +188,7 @@ def fetch_entry(
         status.write(entry, state="building")
         work = entry.partial.with_name(f".work-{entry.key}")
         try:
-            runner = Runner(entry, status, niceness)
+            runner = Runner(entry, status, effort)
             entry.log.write_text("")
             with making(entry) as partial:
                 remove_tree(work)

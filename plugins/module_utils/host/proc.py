@@ -40,3 +40,28 @@ def arguments(pid: int) -> list[bytes]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return line.removesuffix(b"\0").split(b"\0") if line else []
+
+
+def threads(pid: int) -> list[int]:
+    """Return the numbers of a process's threads, each of which has a niceness of its own; none where it has ended."""
+    try:
+        return [int(entry.name) for entry in (PROC / str(pid) / "task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all that descend from it and live, the parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for process in found:
+        found += children.get(process, [])
+    return found
