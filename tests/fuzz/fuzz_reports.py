@@ -25,8 +25,9 @@ with atheris.instrument_imports(include=["ansible_collections.cicd.sandbox.plugi
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports import stream
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import Judgement, Policy, judge
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import ReportError
+    from ansible_collections.cicd.sandbox.plugins.module_utils.reports.outputs import WRITERS
     from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import READERS, read_report
-    from ansible_collections.cicd.sandbox.plugins.module_utils.reports.running import WRITERS, answer
+    from ansible_collections.cicd.sandbox.plugins.module_utils.reports.running import answer
 
 TOOLS = tuple(READERS)
 
@@ -56,7 +57,7 @@ def one_input(data: bytes) -> None:
     if sum(judgement.counts.values()) + len(judgement.waived) != len(list(judgement.report.findings)):
         raise AssertionError("counts do not add up")
     for writer in WRITERS.values():
-        writer(judgement).decode()
+        "".join(writer(judgement)).encode()
 
 
 def corpus(folder: Path) -> None:

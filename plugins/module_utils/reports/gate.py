@@ -17,12 +17,15 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
     Report,
     counted,
     fingerprints,
+    name_all,
     safe,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import RANK, SEVERITIES
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import Matcher, Waiver
 
 NEVER: Final = "never"
+# So many findings are named one by one.
+_FEW: Final = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Judgement:
     worse: list[tuple[Finding, str]] = dataclasses.field(default_factory=list)
     # Chosen or excluded namespaces that the report does not know, with what may be meant.
     unmatched: dict[str, str] = dataclasses.field(default_factory=dict)
+    _names: dict[int, str] | None = None
 
     @property
     def passed(self) -> bool:
@@ -83,7 +87,17 @@ class Judgement:
 
     def fingerprints(self, wanted: Sequence[Finding]) -> list[str]:
         """Return the fingerprints of some of the report's findings."""
-        return fingerprints(self.report.tool, wanted, self.report.findings)
+        # A few are looked for; of many, all are as fast.
+        if self._names is None and len(wanted) < _FEW:
+            return fingerprints(self.report.tool, wanted, self.report.findings)
+        names = self.names()
+        return [names[id(finding)] for finding in wanted]
+
+    def names(self) -> dict[int, str]:
+        """Return the fingerprints of all findings by the id() of each."""
+        if self._names is None:
+            self._names = name_all(self.report.tool, self.report.findings)
+        return self._names
 
     @property
     def target(self) -> str:
@@ -203,8 +217,7 @@ def _unmatched(report: Report, policy: Policy) -> dict[str, str]:
 
 def _compare(judgement: Judgement, findings: Findings, baseline: Mapping[str, Mapping[str, Any]]) -> None:
     """Tell what is new from what is known; what got more severe since is new."""
-    report = judgement.report
-    names = dict(zip(map(id, findings), fingerprints(report.tool, findings, report.findings), strict=True))
+    names = judgement.names()
     new = Findings()
     for finding in judgement.counting:
         before = baseline.get(names[id(finding)])
@@ -218,7 +231,7 @@ def _compare(judgement: Judgement, findings: Findings, baseline: Mapping[str, Ma
         else:
             judgement.known.append(finding)
     judgement.counting = new
-    present = set(names.values())
+    present = {names[id(finding)] for finding in findings}
     judgement.fixed = [
         item
         for name, item in baseline.items()

@@ -82,7 +82,10 @@ def whose(value: Any) -> str:
 def _object(keys: Keys) -> str:
     kind = keys.get("kind")
     if isinstance(kind, str) and "apiVersion" in keys:
-        return _of_kubernetes(kind[:60], str(keys["apiVersion"]).partition("/")[0], keys.get("items"))
+        items = keys.get("items")
+        if isinstance(items, list) and items and isinstance(items[0], dict):
+            return f"a list whose first item is {_object(items[0])}"
+        return of_kubernetes(kind[:60], str(keys["apiVersion"]).partition("/")[0])
     for fits, name in _OBJECTS:
         if fits(keys):
             return name
@@ -92,12 +95,11 @@ def _object(keys: Keys) -> str:
     return f"a JSON object with {results}{_names(keys)}"
 
 
-def _of_kubernetes(kind: str, group: str, items: object) -> str:
+def of_kubernetes(kind: str, group: str) -> str:
+    """Say what an object of a kind and an API group is: what operators keep their findings in, by the tool."""
     for domain, owner in _OPERATORS:
         if group == domain or group.endswith(f".{domain}"):
             return f"{article(kind)} of {owner}"
-    if isinstance(items, list) and items and isinstance(items[0], dict):
-        return f"a list whose first item is {_object(items[0])}"
     return f"a Kubernetes object of kind {kind!r}"
 
 

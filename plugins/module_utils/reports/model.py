@@ -215,12 +215,6 @@ class Finding(_Plain):
         self.message = message
         self.level = level
 
-    def base(self) -> str:
-        """Return what its fingerprint is made of."""
-        key = self.key
-        rest = _DIGITS.sub("#", self.message) if key is None else key
-        return f"{self.rule.canonical or self.rule.id}\0{self.resource.identity}\0{self.container}\0{rest}"
-
     def as_dict(self, tool: str, fingerprint: str) -> dict[str, Any]:
         """Return the shared model's form: JSON that anybody may print."""
         resource = self.resource
@@ -452,13 +446,25 @@ def fingerprints(tool: str, wanted: Sequence[Finding], everything: Findings) -> 
     """
     # A report has one object for a resource, and so what might be equal is found by the object.
     resources = {finding.resource for finding in wanted}
-    chosen = {id(finding) for finding in wanted}
+    names = name_all(tool, everything.of_resources(resources), {id(finding) for finding in wanted})
+    return [names[id(finding)] for finding in wanted]
+
+
+def name_all(tool: str, findings: Iterable[Finding], chosen: AbstractSet[int] | None = None) -> dict[int, str]:
+    """Return the stable names of all findings of some resources, or of those chosen among them, by the id() of each."""
     names: dict[int, str] = {}
     seen: dict[str, int] = {}
-    for finding in everything.of_resources(resources):
-        base = finding.base()
+    # The same resources and rules again and again.
+    identities: dict[Resource, str] = {}
+    for finding in findings:
+        resource, rule, key = finding.resource, finding.rule, finding.key
+        identity = identities.get(resource)
+        if identity is None:
+            identity = identities[resource] = resource.identity
+        rest = _DIGITS.sub("#", finding.message) if key is None else key
+        base = f"{rule.canonical or rule.id}\0{identity}\0{finding.container}\0{rest}"
         nth = seen[base] = seen.get(base, -1) + 1
-        if id(finding) in chosen:
+        if chosen is None or id(finding) in chosen:
             data = f"{tool}\0{base}\0{nth}".encode("utf-8", "surrogatepass")
             names[id(finding)] = hashlib.sha256(data).hexdigest()[:32]
-    return [names[id(finding)] for finding in wanted]
+    return names

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
@@ -28,14 +29,14 @@ _MOST_STATIC: Final = 100
 _MOST_NAMESPACES: Final = 12
 
 
-def as_html(judgement: Judgement) -> bytes:
-    """Return the page."""
+def html_parts(judgement: Judgement) -> Iterator[str]:
+    """Give the page in parts."""
     report = judgement.report
     title = f"{report.tool} report" + (f" on {safe(report.cluster)}" if report.cluster else "")
     sources = {"default": "'none'", "script": f"'{_hash(SCRIPT)}'", "style": f"'{_hash(STYLE)}'"}
     policy = "; ".join(f"{kind}-src {source}" for kind, source in sources.items())
     policy += "; base-uri 'none'; form-action 'none'"
-    parts = [
+    yield from (
         "<!doctype html>\n",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
@@ -50,8 +51,12 @@ def as_html(judgement: Judgement) -> bytes:
         "</main>\n",
         f'<script type="application/json" id="data">{_data(judgement)}</script>\n',
         f"<script>{SCRIPT}</script></body></html>\n",
-    ]
-    return "".join(parts).encode()
+    )
+
+
+def as_html(judgement: Judgement) -> bytes:
+    """Return the page."""
+    return "".join(html_parts(judgement)).encode()
 
 
 def _hash(text: str) -> str:

@@ -5,23 +5,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import write
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import NEVER, Judgement, Policy, judge
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.junit import as_junit
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Finding, Report, ReportError, safe
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.page import as_html
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.outputs import WRITERS, check_paths, write
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import read_report, without_collector
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.sarif import as_sarif
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import SEVERITIES
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.shared import as_json, header, read_baseline
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.shared import header, read_baseline
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.source import read_file
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import Waiver, read_waivers
 
@@ -30,15 +26,6 @@ try:
     import yaml
 except ImportError:
     YAML_IMPORT_ERROR = traceback.format_exc()
-
-WRITERS: Final[dict[str, Callable[[Judgement], bytes]]] = {
-    "junit_path": as_junit,
-    "sarif_path": as_sarif,
-    "html_path": as_html,
-    "json_path": as_json,
-}
-# Larger files are not shown in a diff.
-_LARGEST_DIFF: Final = 100_000
 
 
 def argument_spec(*, scored: bool) -> dict[str, Any]:
@@ -85,7 +72,9 @@ def run(tool: str, *, scored: bool = False) -> None:
 
 def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
     params = module.params
-    _check_paths(params)
+    check_paths(params, check_mode=module.check_mode)
+    if params["max_returned"] < 0:
+        raise ReportError("max_returned is negative")
     policy = _policy(module, tool)
     judgement = judge(_report(params, tool), policy)
     returned = answer(judgement, max(params["max_returned"], 0))
@@ -100,26 +89,11 @@ def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
     if judgement.unmatched and policy.allow_unmatched:
         names = ", ".join(repr(safe(name)) for name in judgement.unmatched)
         module.warn(f"The report has no namespace {names}")
-    returned["changed"], returned["diff"] = _write(module, judgement)
+    returned["diff"] = _write(module, judgement)
+    returned["changed"] = bool(returned["diff"])
     if not judgement.passed:
-        returned["msg"] = judgement.message()
+        returned["msg"] = f"{judgement.message()}{_where_the_rest_is(params, judgement)}"
     return returned
-
-
-def _check_paths(params: Mapping[str, Any]) -> None:
-    taken: dict[str, str] = {}
-    for name in ("path", "waivers_file", "baseline", *WRITERS):
-        path = params[name]
-        if not path:
-            continue
-        real = str(Path(path).resolve())
-        other = taken.setdefault(real, name)
-        if other != name and name in WRITERS:
-            raise ReportError(f"{name} and {other} are the same file, {path}")
-        if name in WRITERS and Path(path).is_dir():
-            raise ReportError(f"{name}: {path} is a directory")
-    if params["max_returned"] < 0:
-        raise ReportError("max_returned is negative")
 
 
 def _policy(module: AnsibleModule, tool: str) -> Policy:
@@ -171,6 +145,17 @@ def _report(params: Mapping[str, Any], tool: str) -> Report:
     return read_report(tool, text, "content")
 
 
+def _where_the_rest_is(params: Mapping[str, Any], judgement: Judgement) -> str:
+    """Say where all findings are, when fewer are returned."""
+    count = len(judgement.counting)
+    if count <= params["max_returned"]:
+        return ""
+    written = next(
+        (params[name] for name in ("json_path", "html_path", "junit_path", "sarif_path") if params[name]), ""
+    )
+    return f" All {count:,} findings: {written}" if written else f" json_path would write all {count:,} findings."
+
+
 def answer(judgement: Judgement, most: int) -> dict[str, Any]:
     """Return what the module returns; its lists have at most so many findings."""
     policy = judgement.policy
@@ -197,7 +182,11 @@ def answer(judgement: Judgement, most: int) -> dict[str, Any]:
             for entry, (_, reason, waiver) in zip(_dicts(judgement, [item[0] for item in waived]), waived, strict=True)
         ],
         "expired_waivers": [waiver.as_dict() for waiver in policy.waivers if waiver.expired(today)],
-        "unused_waivers": [waiver.as_dict() for waiver in policy.waivers if not waiver.matched],
+        "unused_waivers": [
+            waiver.as_dict()
+            for waiver in policy.waivers
+            if not waiver.matched and waiver.concerns(judgement.report.tool)
+        ],
         "refused_waivers": [waiver.as_dict() for waiver in policy.waivers if waiver.refused],
         "known": len(judgement.known),
         "new": findings if policy.baseline is not None else [],
@@ -225,38 +214,13 @@ def _dicts(judgement: Judgement, findings: list[Finding]) -> list[dict[str, Any]
     return [finding.as_dict(tool, name) for finding, name in zip(findings, names, strict=True)]
 
 
-def _write(module: AnsibleModule, judgement: Judgement) -> tuple[bool, list[dict[str, str]]]:
-    """Write the reports that are asked for and not there yet."""
-    changed = False
+def _write(module: AnsibleModule, judgement: Judgement) -> list[dict[str, str]]:
+    """Write the reports that are asked for and not there yet; return what changed."""
     diffs: list[dict[str, str]] = []
-    for name, writer in WRITERS.items():
+    for name, parts in WRITERS.items():
         if not module.params[name]:
             continue
-        path = Path(module.params[name])
-        content = writer(judgement)
-        try:
-            before = path.read_bytes() if path.exists() else None
-            if before == content and path.stat().st_mode & 0o777 == 0o644:
-                continue
-            changed = True
-            diffs.append(
-                {
-                    "before_header": str(path),
-                    "after_header": str(path),
-                    "before": _shown(before),
-                    "after": _shown(content),
-                }
-            )
-            if not module.check_mode:
-                write(path, content)
-        except OSError as exc:
-            raise ReportError(f"{name}: {path} can't be written: {exc.strerror or exc}") from None
-    return changed, diffs
-
-
-def _shown(content: bytes | None) -> str:
-    if content is None:
-        return ""
-    if len(content) > _LARGEST_DIFF:
-        return f"({len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()})\n"
-    return safe(content.decode("utf-8", "replace"))
+        changed = write(name, Path(module.params[name]), parts(judgement), check_mode=module.check_mode)
+        if changed:
+            diffs.append(changed)
+    return diffs

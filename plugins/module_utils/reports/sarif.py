@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -34,8 +35,8 @@ def is_link(text: str) -> bool:
     return _URL.fullmatch(text) is not None
 
 
-def as_sarif(judgement: Judgement) -> bytes:
-    """Return a log of one run. Of more than 25,000 findings, the worst are in it."""
+def sarif_parts(judgement: Judgement) -> Iterator[str]:
+    """Give a log of one run in parts, a line per result. Of more than 25,000 findings, the worst are in it."""
     report = judgement.report
     reasons = {id(finding): reason for finding, reason, _ in judgement.waived}
     known = {id(finding) for finding in judgement.known}
@@ -43,28 +44,40 @@ def as_sarif(judgement: Judgement) -> bytes:
     findings = [*counting, *judgement.known, *(finding for finding, _, _ in judgement.waived)][:MOST_RESULTS]
     rules: dict[int, int] = {}
     listed: list[Rule] = []
-    worst: dict[int, str] = {}
-    results = []
-    for finding, name in zip(findings, judgement.fingerprints(findings), strict=True):
-        rule = finding.rule
-        index = rules.setdefault(id(rule), len(rules))
+    worst: list[str] = []
+    for finding in findings:
+        index = rules.setdefault(id(finding.rule), len(rules))
         if index == len(listed):
-            listed.append(rule)
-        if RANK[finding.severity] < RANK[worst.get(index, "info")] or index not in worst:
+            listed.append(finding.rule)
+            worst.append(finding.severity)
+        elif RANK[finding.severity] < RANK[worst[index]]:
             worst[index] = finding.severity
-        result = _result(finding, index, name)
+    driver: dict[str, Any] = {"name": report.tool, "informationUri": _HOMES[report.tool]}
+    if report.tool_version:
+        driver["version"] = safe(report.tool_version)
+    encode = json.JSONEncoder().encode
+    yield f'{{"$schema": {encode(SCHEMA)}, "version": "2.1.0", "runs": [{{"columnKind": "unicodeCodePoints",\n'
+    yield f'"tool": {{"driver": {encode(driver)[:-1]}, "rules": ['
+    end = "\n"
+    for rule, severity in zip(listed, worst, strict=True):
+        yield f"{end}{encode(_rule(rule, severity))}"
+        end = ",\n"
+    yield ']}},\n"results": ['
+    end = "\n"
+    for finding, name in zip(findings, judgement.fingerprints(findings), strict=True):
+        result = _result(finding, rules[id(finding.rule)], name)
         if judgement.policy.baseline is not None:
             result["baselineState"] = "unchanged" if id(finding) in known else "new"
         if id(finding) in reasons:
             result["suppressions"] = [{"kind": "external", "justification": safe(reasons[id(finding)])}]
-        results.append(result)
-    driver: dict[str, Any] = {"name": report.tool, "informationUri": _HOMES[report.tool]}
-    if report.tool_version:
-        driver["version"] = safe(report.tool_version)
-    driver["rules"] = [_rule(rule, worst[index]) for index, rule in enumerate(listed)]
-    run = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
-    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return (json.dumps(log, indent=1) + "\n").encode()
+        yield f"{end}{encode(result)}"
+        end = ",\n"
+    yield "]}]}\n"
+
+
+def as_sarif(judgement: Judgement) -> bytes:
+    """Return a log of one run. Of more than 25,000 findings, the worst are in it."""
+    return "".join(sarif_parts(judgement)).encode()
 
 
 def _rule(rule: Rule, severity: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.identify import of_kubernetes
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import ReportError, safe
 
 _GZIP: Final = b"\x1f\x8b"
@@ -38,8 +39,8 @@ def read_file(path: Path) -> bytes:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist; did the scan run?") from None
-    except OSError as exc:
-        raise ReportError(f"{path} can't be read: {exc.strerror or exc}") from None
+    except (OSError, ValueError) as exc:
+        raise ReportError(f"{path} can't be read: {getattr(exc, 'strerror', None) or exc}") from None
     return _decompressed(data, path) if data.startswith(_GZIP) else data
 
 
@@ -81,7 +82,18 @@ _BOOM: Final = re.compile(r"^Boom! \S+ (.+)", re.MULTILINE)
 _LOG_LINE: Final = re.compile(r"\[(?:info|warn|warning|error|fatal|debug|trace|\d{4}-\d\d|\d\d:\d\d)\b", re.IGNORECASE)
 
 
+def _is_utf_16(data: bytes) -> bool:
+    """Say whether every other byte is null, as in UTF-16's plain letters: PowerShell writes it also without a mark."""
+    start = data[: min(len(data), 64) & ~1]
+    if len(start) < 2:
+        return False
+    even, odd = start[::2], start[1::2]
+    return (not any(odd) and all(even)) or (not any(even) and all(odd))
+
+
 def _decoded(data: bytes, name: str) -> str:
+    if _is_utf_16(data):
+        raise ReportError(f"{name} is UTF-16; write it as UTF-8 (PowerShell: Out-File -Encoding utf8)")
     for bom, encoding in _BOMS.items():
         if data.startswith(bom):
             raise ReportError(f"{name} is {encoding.upper()}; write it as UTF-8 (PowerShell: Out-File -Encoding utf8)")
@@ -96,6 +108,28 @@ def _decoded(data: bytes, name: str) -> str:
         ) from None
 
 
+# What only one tool's YAML has, and how it is asked for JSON.
+_YAMLS: Final = (
+    (re.compile(r"^-? *code: \"?IST\d", re.MULTILINE), "istioctl analyze's YAML, not JSON; ask for -o json"),
+    (re.compile(r"^popeye:", re.MULTILINE), "popeye's YAML, not JSON; ask for -o json"),
+    (
+        re.compile(r"^ *(?:summaryDetails|controlID):", re.MULTILINE),
+        "kubescape's YAML, not JSON; ask for --format json",
+    ),
+)
+_YAML_KIND: Final = re.compile(r"^(?:- )? *(kind|apiVersion): *[\"']?([\w./-]+)", re.MULTILINE)
+
+
+def _yaml(text: str, line: str) -> str:
+    for form, words in _YAMLS:
+        if form.search(text):
+            return words
+    known = dict(reversed(_YAML_KIND.findall(text)))
+    if len(known) == 2:
+        return f"YAML, not JSON: {of_kubernetes(known['kind'], known['apiVersion'].partition('/')[0])}"
+    return f"YAML, not JSON: {line}"
+
+
 def _what_else(start: str, more: str) -> str:
     line = safe(start.splitlines()[0].strip())[:120]
     # Below its logo, on standard output.
@@ -106,8 +140,8 @@ def _what_else(start: str, more: str) -> str:
         return f"HTML, not JSON (an error page, or the scanner's HTML output?): {line}"
     if start.startswith("<"):
         return f"XML, not JSON: {line}"
-    if re.match(r"(?:---|[\w.-]+:(?:\s|\Z))", start) and not re.match(r"\w+: \S.*\s\S", line):
-        return f"YAML, not JSON: {line}"
+    if re.match(r"(?:---|(?:- )?[\w.-]+:(?:\s|\Z))", start) and not re.match(r"\w+: \S.*\s\S", line):
+        return _yaml(more, line)
     return (
         f"not JSON but text, probably the scanner's log or table: {line!r}; "
         "ask it for JSON and capture its standard output alone"

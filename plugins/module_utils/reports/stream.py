@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import ReportError
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import ReportError, safe
 
 # The standard library's C scanner, which has no type hints.
 _json: Final[Any] = json.decoder
@@ -241,8 +241,14 @@ def explain(exc: Exception, text: str, name: str) -> ReportError:
                 f"{name} is truncated JSON: it breaks off at {where}; was the scan stopped, or the disk full?"
             )
         if exc.msg == "Extra data":
+            rest = safe(text[exc.pos : exc.pos + 60].strip())
+            if rest[:1] in "{[":
+                return ReportError(
+                    f"{name} has a second document after its JSON, from {where}, which begins {rest!r};"
+                    " give every report a file of its own"
+                )
             return ReportError(
-                f"{name} has more after its JSON, from {where}; capture the scanner's standard output alone"
+                f"{name} has more after its JSON, from {where}: {rest!r}; capture the scanner's standard output alone"
             )
         return ReportError(f"{name} is not valid JSON: {exc.msg} at {where}")
     if isinstance(exc, RecursionError):

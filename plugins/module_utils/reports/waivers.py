@@ -20,6 +20,18 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import 
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import RANK
 
+# How each tool's rules are called: a file of waivers may be shared by all of them.
+_OWN_RULES: Final = {
+    "popeye": re.compile(r"POP(?:-\d*|\Z)"),
+    "kubescape": re.compile(r"(?:C-\d*|CVE-|GHSA-)"),
+    "istioctl": re.compile(r"IST(?:\d+|\Z)"),
+    "trivy": re.compile(
+        r"(?:(?:CVE|GHSA|AVD|KSV|KCV|DS|AWS|AZU|GCP|DIG|GIT|NIF|OCI|OPNSTK|PYSEC|RUSTSEC|GO|DLA|DSA|RHSA|ELSA|ALAS|TEMP)-?\d*"
+        r"|license-|EOSL|[a-z0-9]+-[a-z0-9-]+\Z)"
+    ),
+}
+_WILD: Final = re.compile(r"[*?\[]")
+
 _KEYS: Final = ("rule", "resource", "namespace", "reason", "expires")
 # From this severity on, a waiver has to end some day.
 NEEDS_EXPIRY: Final = "high"
@@ -62,6 +74,12 @@ class Waiver:
         package = finding.package
         names = (resource.label, resource.name, package, package.partition("@")[0], finding.location)
         return any(name and self._resource_matches(name) for name in names)
+
+    def concerns(self, tool: str) -> bool:
+        """Say whether its rule may be one of a tool's: not when it is called as only another tool's rules are."""
+        start = _WILD.split(self.rule, maxsplit=1)[0]
+        owners = {name for name, form in _OWN_RULES.items() if start and form.match(start)}
+        return not owners or tool in owners
 
     def expired(self, today: dt.date) -> bool:
         """Say whether its last day is over."""

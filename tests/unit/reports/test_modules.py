@@ -115,6 +115,7 @@ def test_reports_are_written_once(run: Any, name: str, tmp_path: Path) -> None:
     assert checked["changed"] is True
     assert len(checked["diff"]) == 4
     assert not (tmp_path / "made").exists()
+    (tmp_path / "made").mkdir()
     for changed in (True, False):
         returned = run(name, **arguments)
         # Written although the gate is shut.
@@ -185,7 +186,11 @@ def test_few_are_returned(run: Any) -> None:
         ({"baseline": "/nonexistent/baseline.json"}, "does not exist"),
         ({"html_path": "/"}, "html_path: / is a directory"),
         ({"html_path": "/tmp/x", "json_path": "/tmp/../tmp/x"}, "are the same file"),
-        ({"html_path": "/dev/null/x"}, "can't be written"),
+        ({"html_path": "/dev/null/x"}, "html_path: /dev/null/x can't be written: /dev/null is no directory"),
+        ({"html_path": "/tpm/x/y.html"}, "the directory /tpm does not exist (is /tmp meant?); make it first"),
+        ({"path": "/" + "x" * 300}, "File name too long"),
+        ({"html_path": "/tmp/" + "x" * 300}, "can't be written: File name too long"),
+        ({"html_path": "/tmp/\0x"}, "can't have a null character"),
     ],
 )
 def test_wrong_arguments(run: Any, arguments: dict[str, Any], words: str) -> None:
@@ -193,6 +198,35 @@ def test_wrong_arguments(run: Any, arguments: dict[str, Any], words: str) -> Non
     assert returned["failed"] is True
     assert words in returned["msg"]
     assert "exception" not in returned
+
+
+def test_links_in_a_circle(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for option in ("path", "baseline", "waivers_file"):
+        assert "Too many levels of symbolic links" in run("popeye_report", **{option: str(tmp_path / "round")})["msg"]
+    assert "is no directory" in run("popeye_report", html_path=str(tmp_path / "round" / "x"))["msg"]
+
+
+def test_the_message_says_where_the_rest_is(run: Any, tmp_path: Path) -> None:
+    assert run("popeye_report", max_returned=1)["msg"].endswith(" json_path would write all 3 findings.")
+    path = str(tmp_path / "popeye.html")
+    assert run("popeye_report", max_returned=1, html_path=path)["msg"].endswith(f" All 3 findings: {path}")
+    assert "All 3" not in run("popeye_report")["msg"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_other_tools_waivers_are_not_called_unused(run: Any, name: str) -> None:
+    rules = ["POP-9999", "C-9999", "IST9999", "KSV-9999", "POP-99*", "AVD-XYZ-9", "some-secret", "PPO-106", "*-none"]
+    waivers = [{"rule": rule, "reason": "shared by all"} for rule in rules]
+    unused = [item["rule"] for item in run(name, waivers=waivers)["unused_waivers"]]
+    own = {
+        "popeye_report": ["POP-9999", "POP-99*"],
+        "kubescape_report": ["C-9999"],
+        "istio_analysis_report": ["IST9999"],
+        "trivy_report": ["KSV-9999", "AVD-XYZ-9", "some-secret"],
+    }
+    # What is like nobody's rules may be mistyped.
+    assert unused == [*own[name], "PPO-106", "*-none"]
 
 
 def test_broken_waivers_file(run: Any, tmp_path: Path) -> None:

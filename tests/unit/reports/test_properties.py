@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import Policy, judge
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Report, ReportError, fingerprints
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.outputs import WRITERS
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import READERS, read_report
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.running import WRITERS
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.severity import SEVERITIES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ def check(report: Report) -> None:
     assert fingerprints(report.tool, report.findings[1:3], report.findings) == names[1:3]
     assert report.score is None or abs(report.score) < float("inf")
     for writer in WRITERS.values():
-        writer(judgement).decode()
+        "".join(writer(judgement)).encode()
 
 
 def attempt(tool: str, data: bytes | str) -> None:

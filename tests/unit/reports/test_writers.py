@@ -19,7 +19,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports.junit import 
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.page import as_html
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import READERS, read_report
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.sarif import as_sarif, is_link
-from ansible_collections.cicd.sandbox.plugins.module_utils.reports.shared import as_json
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.shared import as_json, read_baseline
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import read_waivers
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -157,6 +157,26 @@ def test_json_of_all(judgement: Judgement) -> None:
     assert statuses.count("counts") == sum(document["counts"].values())
     assert statuses.count("waived") == len(judgement.waived)
     assert as_json(judgement).isascii()
+    # Made in parts of text, it is what each finding says of itself.
+    names = judgement.names()
+    shown = {
+        names[id(finding)]: finding.as_dict(judgement.report.tool, names[id(finding)]) for finding in judgement.shown
+    }
+    for item in document["findings"]:
+        assert {key: item[key] for key in item if key not in {"status", "reason", "expires"}} == shown[
+            item["fingerprint"]
+        ]
+        assert list(item) == sorted(item)
+
+
+def test_json_is_a_baseline(judgement: Judgement) -> None:
+    """Read line by line, it is the same as decoded."""
+    tool, data = judgement.report.tool, as_json(judgement)
+    quick = read_baseline(tool, data, "b")
+    slow = read_baseline(tool, json.dumps(json.loads(data)).encode(), "b")
+    assert {name: dict(item) for name, item in quick.items()} == {name: dict(item) for name, item in slow.items()}
+    assert all(item["severity"] == slow[name]["severity"] for name, item in quick.items())
+    assert len(quick) == len(judgement.shown) - len(judgement.waived)
 
 
 @pytest.mark.parametrize(

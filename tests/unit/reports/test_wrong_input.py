@@ -90,7 +90,26 @@ def test_cut_files_say_where(tool: str) -> None:
         (b'{"a"\n: tru}', "line 2, column 3"),
         (b'{"popeye": {}} trailing', "more after its JSON, from line 1, column 16"),
         (b'{"popeye": "\xff"}', "not UTF-8: byte 0xff at line 1, byte 13"),
+        (
+            b'{"popeye": {}}\n{"popeye": {}}',
+            """a second document after its JSON, from line 2, column 1, which begins '{"p""",
+        ),
         ("{}".encode("utf-16"), "UTF-16"),
+        ('{"popeye": {}}\r\n'.encode("utf-16-le"), "is UTF-16; write it as UTF-8"),
+        ('{"popeye": {}}\r\n'.encode("utf-16-be"), "is UTF-16; write it as UTF-8"),
+        ("[]".encode("utf-16-le"), "is UTF-16"),
+        (
+            b"- code: IST0102\n  level: Info\n  message: The namespace\n",
+            "istioctl analyze's YAML, not JSON; ask for -o json",
+        ),
+        (b"- documentationUrl: https://x\n  code: IST0102\n", "istioctl analyze's YAML"),
+        (b"popeye:\n  score: 80\n", "popeye's YAML, not JSON; ask for -o json"),
+        (b"summaryDetails:\n  score: 80\n", "kubescape's YAML, not JSON; ask for --format json"),
+        (
+            b"apiVersion: aquasecurity.github.io/v1alpha1\nkind: ExposedSecretReport\nmetadata: {}\n",
+            "YAML, not JSON: an ExposedSecretReport of trivy-operator",
+        ),
+        (b"- apiVersion: v1\n  kind: Pod\n", "YAML, not JSON: a Kubernetes object of kind 'Pod'"),
         (b"\x00\x01\x02\xff", "binary data"),
         (b"[" * 10_000 + b"]" * 10_000, "nested too deep"),
         (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "nested too deep"),
@@ -148,6 +167,11 @@ def test_files(tmp_path: Path) -> None:
         read_file(tmp_path / "missing")
     with pytest.raises(ReportError, match="not a regular file"):
         read_file(Path("/dev/null"))
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(ReportError, match=r"round can't be read: Too many levels of symbolic links"):
+        read_file(tmp_path / "round")
+    with pytest.raises(ReportError, match="can't be read: File name too long"):
+        read_file(tmp_path / ("x" * 300))
     packed = tmp_path / "report.json.gz"
     packed.write_bytes(gzip.compress(b"[]"))
     assert read_file(packed) == b"[]"
