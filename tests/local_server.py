@@ -176,8 +176,16 @@ def make_authority(directory: Path) -> Authority:
 
 
 _PLURALS = {
-    "v1": {"Pod": "pods", "Node": "nodes", "Event": "events", "Service": "services"},
-    "apps/v1": {"Deployment": "deployments", "StatefulSet": "statefulsets"},
+    "v1": {
+        "ConfigMap": "configmaps",
+        "Event": "events",
+        "Namespace": "namespaces",
+        "Node": "nodes",
+        "Pod": "pods",
+        "Secret": "secrets",
+        "Service": "services",
+    },
+    "apps/v1": {"DaemonSet": "daemonsets", "Deployment": "deployments", "StatefulSet": "statefulsets"},
     "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
     "batch/v1": {"Job": "jobs"},
 }
@@ -201,7 +209,7 @@ class FakeKubernetes:
             return self.status(404, "NotFound", "the server could not find the requested resource")
         if not rest:
             resources = [
-                {"name": plural, "kind": kind, "namespaced": kind not in ("Node", "APIService")}
+                {"name": plural, "kind": kind, "namespaced": kind not in ("Node", "Namespace", "APIService")}
                 for kind, plural in _PLURALS[version].items()
             ]
             return json_answer({"resources": [{"name": "pods/log", "kind": "Pod", "namespaced": True}, *resources]})
@@ -225,8 +233,11 @@ class FakeKubernetes:
             return False
         fields = dict(pair.split("=") for pair in query.get("fieldSelector", [""])[0].split(",") if pair)
         # As in `a=1,b in (2, 3)`.
-        selector = re.findall(r"([\w./-]+)(?:=([^,]*)| in \(([^)]*)\))", query.get("labelSelector", [""])[0])
+        wanted = query.get("labelSelector", [""])[0]
+        selector = re.findall(r"([\w./-]+)(?:=([^,]*)| in \(([^)]*)\))", wanted)
         labels = metadata.get("labels", {})
+        if re.fullmatch(r"[\w./-]+", wanted) and wanted not in labels:
+            return False
         fit = all(labels.get(key) in (among.split(", ") if among else [one]) for key, one, among in selector)
         return fields.items() <= item.items() and fit
 

@@ -28,16 +28,15 @@ options:
     type: dict
     required: true
   nodes:
-    description: The cluster's Nodes, as C(resources) of M(kubernetes.core.k8s_info).
-    type: list
-    elements: dict
+    description: The cluster's nodes by name, as M(cicd.sandbox.cluster_info) returns them.
+    type: dict
     required: true
 """
 
 EXAMPLES = r"""
 - name: Show the machines
   ansible.builtin.debug:
-    msg: "{{ groups['machines'] | cicd.sandbox.machine_rows(groups, sandbox_addresses, found.resources) }}"
+    msg: "{{ groups['machines'] | cicd.sandbox.machine_rows(groups, sandbox_addresses, cluster.nodes) }}"
 """
 
 RETURN = r"""

@@ -57,8 +57,6 @@ CLAIMS = {"data": {"mountPath": "/data", "size": "1Gi", "accessModes": ["ReadWri
 def sample(path: Path) -> dict[str, Any]:
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["image"]["tag"] = "1.0"
-    for port in values["ports"].values():
-        port.pop("nodePort", None)  # it is taken by the running release
     return values
 
 

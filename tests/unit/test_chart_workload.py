@@ -146,6 +146,14 @@ REFUSED: list[tuple[Values, str]] = [
         workload(ports={"http": {"containerPort": 80, "nodePort": 30080}}),
         "ports.http.nodePort needs service.type NodePort, not ClusterIP",
     ),
+    (workload(page={"name": "My Shop"}), "at '/page/name': 'My Shop' does not match"),
+    (with_port(page={"name": "shop", "path": "in"}), "at '/page/path'"),
+    (with_port(page={"name": "shop", "port": "web"}), 'page.port: "web" is not a name in ports (http)'),
+    (with_port(page={"name": "shop"}, kind="Job"), "page.name: a Job has no Service that a page could be at"),
+    (
+        with_port(page={"name": "shop"}, service={"enabled": False}),
+        "page.name: service.enabled false has no Service that a page could be at",
+    ),
     (
         with_port(service={"externalTrafficPolicy": "Local"}),
         "externalTrafficPolicy needs service.type NodePort",
@@ -454,6 +462,25 @@ def test_scheduling() -> None:
     assert settings.items() <= pod(render(workload(kind="Job", **settings)), "Job")["spec"].items()
 
 
+def test_a_page_is_told_by_its_service() -> None:
+    page = {"name": "shop", "text": "Buy.", "healthPath": "/live", "contains": "<h1>"}
+    ports = {"http": {"containerPort": 3000}, "admin": {"containerPort": 3001}}
+    metadata = only(render(workload(ports=ports, page=page)), "Service")["metadata"]
+    assert metadata["labels"]["cicd.sandbox/page"] == "shop"
+    assert metadata["annotations"] == {
+        "cicd.sandbox/title": "shop",
+        "cicd.sandbox/text": "Buy.",
+        "cicd.sandbox/path": "/",
+        "cicd.sandbox/health-path": "/live",
+        "cicd.sandbox/contains": "<h1>",
+        "cicd.sandbox/port": "http",
+        "cicd.sandbox/timeout": "10",
+    }
+    plain = only(render(workload(ports=ports)), "Service")["metadata"]
+    assert "annotations" not in plain
+    assert "cicd.sandbox/page" not in plain["labels"]
+
+
 def test_metrics_annotations() -> None:
     annotations = pod(render(with_port(metrics={"enabled": True}, podAnnotations={"a": "b"})))["metadata"][
         "annotations"
@@ -656,6 +683,7 @@ def test_notes_say_how_to_watch_reach_and_who_may(tmp_path: Path) -> None:
     (chart / "templates/notes.yaml").write_text(carrier, encoding="utf-8")
 
     values = sample("front-end")
+    values["ports"]["http"]["nodePort"] = 30080
     values["hookJobs"] = {"migrate": {"events": ["pre-install"]}}
     values["networkPolicy"]["ingress"] = {"load-balancer": {"from": [{"cidr": "198.51.100.2/32"}]}}
     text = only(render(values, "front-end", chart=chart), "Notes")["text"]
@@ -691,7 +719,8 @@ def test_sample_front_end() -> None:
     documents = render(sample("front-end"), "front-end")
     service = only(documents, "Service")["spec"]
     assert (service["type"], service["externalTrafficPolicy"]) == ("NodePort", "Local")
-    assert [(port["port"], port["nodePort"]) for port in service["ports"]] == [(3000, 30080)]
+    # The API chooses a port of the nodes that is free.
+    assert [(port["port"], port.get("nodePort")) for port in service["ports"]] == [(3000, None)]
     assert not secrets(documents)
 
 

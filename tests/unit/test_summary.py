@@ -24,6 +24,10 @@ PLAYBOOK = f"""
         __summary_machines: >-
           {{{{ [dict(name='infra-1', address='a', roles='infra', kubernetes='')] * groups['machines'] | length }}}}
         __summary_times: []
+        sandbox_cluster:
+          problem: ""
+          pages: [{{name: website, title: Sample application, text: Quotes., path: /}}]
+          page_problems: "{{{{ problems | default([]) }}}}"
     - ansible.builtin.debug:
         msg:
           links: "{{{{ __summary_links | map(attribute='url') }}}}"
@@ -74,8 +78,9 @@ def test_what_was_built_is_not_upstreams(tmp_path: Path) -> None:
 
 def test_what_is_switched_off_is_said_with_what_was_added(tmp_path: Path) -> None:
     mine = {"name": "my part", "reason": "I took it out"}
-    said = summary(tmp_path, {}, cluster_local_path_enabled=False, summary_left_out=[mine])
-    assert [row["name"] for row in said["left_out"]] == ["my part", "StorageClass local-path"]
+    page = {"name": "Service shop/shop", "reason": "the page shop can't be reached"}
+    said = summary(tmp_path, {}, cluster_local_path_enabled=False, summary_left_out=[mine], problems=[page])
+    assert [row["name"] for row in said["left_out"]] == ["my part", "Service shop/shop", "StorageClass local-path"]
     assert "left out: StorageClass local-path: cluster_local_path_enabled is false" in said["text"]
 
 

@@ -149,7 +149,7 @@ class KubernetesApi:
         if known is None or target.kind not in known:
             known = self._discover(root, version, until)
         if target.kind not in known:
-            raise KubernetesError(f"the API server knows no kind {target.kind} in {version}")
+            raise KubernetesError(f"the API server knows no kind {target.kind} in {version}", absent=True)
         plural, namespaced = known[target.kind]
         namespace = target.namespace or ("default" if target.name else None)
         return f"{root}/namespaces/{namespace}/{plural}" if namespaced and namespace else f"{root}/{plural}"
@@ -159,7 +159,7 @@ class KubernetesApi:
             listed = self.get(root, until=until).get("resources") or []
         except KubernetesError as exc:
             if exc.absent:
-                raise KubernetesError(f"the API server does not serve {version}") from None
+                raise KubernetesError(f"the API server does not serve {version}", absent=True) from None
             raise
         known = {
             item["kind"]: (item["name"], bool(item.get("namespaced"))) for item in listed if "/" not in item["name"]

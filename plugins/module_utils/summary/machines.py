@@ -12,30 +12,25 @@ GROUPS = ("infra", "etcd", "control_plane", "workers")
 
 def node_text(node: Mapping[str, Any] | None) -> str:
     """Say which Kubernetes a node runs and whether it is ready: ``v1.37.2, Ready``; nothing of what is no node."""
-    if node is None:
-        return ""
-    conditions = node.get("status", {}).get("conditions", [])
-    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-    return f"{node['status']['nodeInfo']['kubeletVersion']}, {'Ready' if ready else 'not Ready'}"
+    return "" if node is None else f"{node['version']}, {'Ready' if node['ready'] else 'not Ready'}"
 
 
 def machine_rows(
     machines: Iterable[str],
     groups: Mapping[str, Sequence[str]],
     addresses: Mapping[str, str],
-    nodes: Iterable[Mapping[str, Any]],
+    nodes: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, str]]:
     """Return name, address, roles (group names, in words) and Kubernetes version of each machine, in the order given.
 
-    groups: group → hosts. addresses: host → address. nodes: Nodes as the API server returns them.
+    groups: group → hosts. addresses: host → address. nodes: node → {version, ready}.
     """
-    known = {node["metadata"]["name"]: node for node in nodes}
     return [
         {
             "name": name,
             "address": addresses[name],
             "roles": ", ".join(group.replace("_", " ") for group in GROUPS if name in groups.get(group, ())),
-            "kubernetes": node_text(known.get(name)),
+            "kubernetes": node_text(nodes.get(name)),
         }
         for name in machines
     ]

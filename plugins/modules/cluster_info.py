@@ -1,0 +1,163 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_info
+short_description: Tell in one look which nodes and pages a cluster has
+version_added: 0.1.0
+author:
+  - cicd.sandbox contributors
+description:
+  - Reads nodes, and the pages that a person opens. A page is a Service with the label C(cicd.sandbox/page), which is
+    the first label of its host name. Annotations say more, all of them optional - C(cicd.sandbox/title), C(text),
+    C(path), C(health-path), C(contains), C(port) and C(timeout).
+  - A cluster that does not answer is no error. What is known of it then is nothing, and RV(problem) says why.
+options:
+  kubeconfig:
+    description: Kubeconfig of the cluster.
+    type: path
+    required: true
+  reserved:
+    description: Names that no Service's page may have.
+    type: list
+    elements: str
+    default: [sandbox]
+  timeout:
+    description: Seconds that the API server may take to answer.
+    type: float
+    default: 5
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+  diff_mode:
+    description: Changes nothing in any mode.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Read the cluster's pages
+  cicd.sandbox.cluster_info:
+    kubeconfig: "{{ sandbox_kubeconfig }}"
+  register: cluster
+
+- name: Open a page for whoever lists Services by this label
+  kubernetes.core.k8s:
+    definition:
+      apiVersion: v1
+      kind: Service
+      metadata:
+        name: shop
+        namespace: shop
+        labels:
+          cicd.sandbox/page: shop
+        annotations:
+          cicd.sandbox/title: The shop
+      spec:
+        type: NodePort
+        selector: {app: shop}
+        ports: [{port: 80}]
+"""
+
+RETURN = r"""
+problem:
+  description: Why nothing is known of the cluster; empty where it answered.
+  returned: always
+  type: str
+nodes:
+  description: The nodes by name.
+  returned: always
+  type: dict
+  contains:
+    version:
+      description: The kubelet's version.
+      type: str
+    ready:
+      description: Whether the node is Ready.
+      type: bool
+pages:
+  description: The pages, by name.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: First label of its host name.
+      type: str
+    title:
+      description: What it is called.
+      type: str
+    text:
+      description: What it is for.
+      type: str
+    path:
+      description: Where a person begins.
+      type: str
+    health_path:
+      description: Path that answers 200 where a pod may get requests.
+      type: str
+    contains:
+      description: Text that has to be in what C(path) answers.
+      type: str
+    timeout:
+      description: Seconds that an answer may take.
+      type: int
+    namespace:
+      description: The Service's namespace.
+      type: str
+    service:
+      description: The Service's name.
+      type: str
+    node_port:
+      description: Port of every node that leads to it.
+      type: int
+page_problems:
+  description: Services that want to be a page and can't, each with C(name) and C(reason).
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import (
+    KubernetesApi,
+    KubernetesError,
+    Object,
+    Target,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import condition_of
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.pages import SERVICES, read_pages
+
+
+def node_of(node: Object) -> dict[str, Any]:
+    ready = condition_of(node, "Ready") or {}
+    info = (node.get("status") or {}).get("nodeInfo") or {}
+    return {"version": info.get("kubeletVersion", ""), "ready": ready.get("status") == "True"}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "kubeconfig": {"type": "path", "required": True},
+            "reserved": {"type": "list", "elements": "str", "default": ["sandbox"]},
+            "timeout": {"type": "float", "default": 5.0},
+        },
+        supports_check_mode=True,
+    )
+    api = KubernetesApi(module.params["kubeconfig"], timeout=module.params["timeout"])
+    try:
+        nodes = {node["metadata"]["name"]: node_of(node) for node in api.objects(Target("Node", "v1"))}
+        pages, problems = read_pages(api.objects(SERVICES), module.params["reserved"])
+    except KubernetesError as error:
+        module.exit_json(changed=False, problem=str(error), nodes={}, pages=[], page_problems=[])
+    module.exit_json(
+        changed=False, problem="", nodes=nodes, pages=[page.as_dict() for page in pages], page_problems=problems
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Roles `release` and `apps`, with a Helm and an API server that only pretend."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import REPOSITORY, load
+from helm_records import deployment, helm_secret
+from local_server import Answer, FakeKubernetes, Received, json_answer, serving, write_kubeconfig
+
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: "cicd.sandbox.{{ role }}"}
+"""
+HELM = """#!/bin/sh
+name=$2
+for word; do case $previous in --values) cp "$word" "$0.$name.values" ;; esac; previous=$word; done
+[ -z "$SAYS" ] || { echo "Error: $SAYS" >&2; exit 1; }
+"""
+CHART = REPOSITORY / "charts/workload"
+# As if all of it had been published before.
+PUBLISHED = ["helm", "web", "postgresql", "business_logic", "front_end"]
+TAGS = dict.fromkeys(PUBLISHED[1:], "1.0")
+WEB = {
+    "name": "web",
+    "namespace": "shop",
+    "namespace_labels": {"team": "web"},
+    "image": "web",
+    "secrets": {"web": {"password": {}, "key": {"length": 64}}},
+}
+
+
+class Cluster(FakeKubernetes):
+    """An API server that takes what it is given, but refuses objects of one kind, quoting what it was sent."""
+
+    refused = ""
+
+    def answer(self, request: Received) -> Answer:
+        kinds = [
+            {"name": "namespaces", "singularName": "", "kind": "Namespace", "namespaced": False},
+            {"name": "secrets", "singularName": "", "kind": "Secret", "namespaced": True},
+        ]
+        for kind in kinds:
+            kind["verbs"] = ["create", "delete", "get", "list", "patch"]
+        found: dict[str, Any] = {
+            "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.0"},
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "groups": []},
+        }
+        if request.path.rstrip("/") == "/api/v1":
+            answer = super().answer(request)
+            known = json.loads(answer.body)["resources"]
+            others = [item for item in known if item["name"] not in ("namespaces", "secrets")]
+            return json_answer({"kind": "APIResourceList", "groupVersion": "v1", "resources": [*kinds, *others]})
+        if request.path in found:
+            return json_answer(found[request.path])
+        if request.method == "GET":
+            return super().answer(request)
+        parts = request.path.strip("/").split("/")
+        plural = "secrets" if "secrets" in parts else parts[2]
+        if plural == self.refused:
+            return self.status(403, "Forbidden", f"refused: {request.body.decode()}")
+        if request.method == "DELETE":
+            gone = [item for item in self.objects if item["metadata"]["name"] == parts[-1]]
+            self.objects.remove(gone[0])
+            return json_answer(gone[0])
+        made = json.loads(request.body)
+        if not request.query.get("dryRun"):
+            self.objects.append(made)
+        return json_answer(made, 201)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster([])
+
+
+@pytest.fixture
+def directory(tmp_path: Path, cluster: Cluster) -> Iterator[Path]:
+    """A sandbox's state with a Helm and a kubeconfig."""
+    helm = tmp_path / "bin/helm"
+    helm.parent.mkdir()
+    helm.write_text(HELM)
+    helm.chmod(0o755)
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    localhost = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "__artifacts_found": {"source": "build"},
+        "__artifacts_started": PUBLISHED,
+        "__artifacts_published": PUBLISHED,
+        "__artifacts_paths": {"helm": str(tmp_path)},
+        "__artifacts_tags": TAGS,
+    }
+    inventory = {
+        "all": {
+            "vars": {"sandbox_name": f"t-{os.getpid()}", "sandbox_state_directory": str(tmp_path)},
+            "hosts": {"localhost": localhost},
+            "children": {"infra": {"hosts": {"infra-1": {"ansible_host": "192.0.2.2"}}}},
+        }
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    with serving(cluster.answer) as server:
+        write_kubeconfig(tmp_path / "kubeconfig", server.port)
+        yield tmp_path
+
+
+def play(
+    directory: Path, *arguments: str, role: str = "release", helm_says: str = "", **variables: Any
+) -> tuple[int, str, list[dict[str, Any]]]:
+    """Run a role; return how many tasks changed something, what the failed one said last, and all results."""
+    extra = json.dumps({"role": role, "release_timeout": 1, "apps_timeout": 1, **variables})
+    line = ["ansible-playbook", f"--inventory={directory}/hosts.yml", f"--extra-vars={extra}", *arguments]
+    run = subprocess.run(
+        [*line, str(directory / "play.yml")],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "SAYS": helm_says},
+    )
+    assert "{" in run.stdout, run.stdout + run.stderr
+    output = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]
+    results = [task["hosts"]["localhost"] for task in output["plays"][0]["tasks"]]
+    failed = [result for result in results if result.get("failed")]
+    assert (run.returncode != 0) == bool(failed)
+    return output["stats"]["localhost"]["changed"], failed[-1]["msg"] if failed else "", results
+
+
+def test_a_release_is_brought_with_what_it_needs(directory: Path, cluster: Cluster) -> None:
+    changed, said, results = play(directory, release_list=[WEB])
+    assert said == ""
+    assert changed > 0
+    made = {(item["kind"], item["metadata"]["name"]): item for item in cluster.objects}
+    assert made["Namespace", "shop"]["metadata"]["labels"] == {"team": "web"}
+    files = {path.name: path for path in (directory / "secrets").iterdir()}
+    assert {name: (path.stat().st_mode & 0o777, len(path.read_text().strip())) for name, path in files.items()} == {
+        "web-password": (0o600, 32),
+        "web-key": (0o600, 64),
+    }
+    secret = made["Secret", "web"]["data"]
+    assert base64.b64decode(secret["password"]).decode() == files["web-password"].read_text().strip()
+    assert load(directory / "bin/helm.web.values") == {"image": {"tag": "1.0"}}
+    told = json.dumps(results)
+    plain = [path.read_text().strip() for path in files.values()]
+    assert not any(word in told for text in plain for word in (text, base64.b64encode(text.encode()).decode()))
+
+
+def test_the_second_run_is_one_look(directory: Path, cluster: Cluster) -> None:
+    play(directory, release_list=[WEB])
+    cluster.objects += [helm_secret("web", CHART, {"image": {"tag": "1.0"}}), deployment("web")]
+    (directory / "bin/helm").unlink()
+    assert play(directory, release_list=[WEB])[:2] == (0, "")
+    assert play(directory, "--check", release_list=[WEB])[:2] == (0, "")
+
+
+def test_check_mode_changes_nothing(directory: Path, cluster: Cluster) -> None:
+    changed, said, _ = play(directory, "--check", release_list=[WEB])
+    assert (said, cluster.objects, list(directory.glob("bin/helm.*"))) == ("", [], [])
+    assert not (directory / "secrets").exists()
+    assert changed > 0
+
+
+def test_an_attempt_that_was_killed_is_taken_up_again(directory: Path, cluster: Cluster) -> None:
+    cluster.objects = [helm_secret("web", CHART, status="pending-install")]
+    assert play(directory, release_list=[WEB])[1] == ""
+    assert [item for item in cluster.objects if item["metadata"].get("labels", {}).get("owner") == "helm"] == []
+    assert (directory / "bin/helm.web.values").exists()
+
+
+def test_where_there_is_no_cluster_that_is_said(directory: Path) -> None:
+    (directory / "kubeconfig").unlink()
+    said = play(directory, release_list=[WEB])[1]
+    assert f"There is no cluster for web: {directory}/kubeconfig is not there. Make the cluster first" in said
+    # Before the first run, check mode has nothing to look at.
+    assert play(directory, "--check", release_list=[WEB])[:2] == (0, "")
+
+
+def test_what_helm_refuses_is_said(directory: Path) -> None:
+    said = play(directory, helm_says="values don't meet the specifications of the schema", release_list=[WEB])[1]
+    assert "web (namespace shop): values don't meet the specifications of the schema" in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"chart": "worklod"}, "there is no chart worklod; there is workload"),
+        ({"vlaues": {}}, "vlaues"),
+        ({"after": ["db"]}, "release web comes after db, which is not among the releases"),
+    ],
+)
+def test_a_wrong_description_is_refused_before_anything_changes(
+    directory: Path, cluster: Cluster, wrong: dict[str, Any], words: str
+) -> None:
+    assert words in play(directory, release_list=[{**WEB, **wrong}])[1]
+    assert cluster.objects == []
+    assert not (directory / "secrets").exists()
+
+
+@pytest.mark.parametrize("refused", ["namespaces", "secrets"])
+def test_what_the_api_server_refuses_is_said_without_secrets(directory: Path, cluster: Cluster, refused: str) -> None:
+    cluster.refused = refused
+    _, said, results = play(directory, release_list=[WEB])
+    assert "Forbidden" in said
+    assert ("team" if refused == "namespaces" else "Secrets web of namespace shop can't be made from") in said
+    passwords = [path.read_text().strip() for path in directory.glob("secrets/*")]
+    assert len(passwords) == (0 if refused == "namespaces" else 2)
+    told = json.dumps(results)
+    assert not any(word in told for plain in passwords for word in (plain, base64.b64encode(plain.encode()).decode()))
+
+
+def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) -> None:
+    more = {"front-end": {"replicas": 3}}
+    assert play(directory, role="apps", sandbox_domain="example.org", apps_sample_values=more)[1] == ""
+    values = load(directory / "bin/helm.front-end.values")
+    assert (values["env"]["SIBLING_DOMAIN"], values["env"]["PORT"], values["replicas"]) == ("example.org", "3000", 3)
+    assert values["networkPolicy"]["ingress"]["load-balancer"]["from"] == [{"cidr": "192.0.2.2/32"}]
+
+
+def test_an_application_of_ones_own_stands_beside_the_sample_or_alone(directory: Path) -> None:
+    assert play(directory, role="apps", apps_releases=[WEB])[1] == ""
+    names = {path.name.split(".")[1] for path in directory.glob("bin/helm.*.values")}
+    assert names == {"postgresql", "business-logic", "front-end", "web"}
+    for path in directory.glob("bin/helm.*.values"):
+        path.unlink()
+    assert play(directory, role="apps", apps_releases=[WEB], apps_sample_enabled=False)[1] == ""
+    assert [path.name for path in directory.glob("bin/helm.*.values")] == ["helm.web.values"]
+
+
+def test_the_jobs_own_words_come_before_helms_patience_ends() -> None:
+    values = load(REPOSITORY / "roles/apps/files/values/business-logic.yaml")["hookJobs"]["migrate"]
+    (wait,) = [line.split()[-1] for line in values["args"][0].splitlines() if "wait_for_database" in line]
+    tries = values["backoffLimit"] + 1
+    # Kubernetes pauses for 10 s, then for twice as long; 15 s to start and to end each time on a busy machine.
+    needed = tries * (int(wait) + 15) + 10 * (2 ** (tries - 1) - 1)
+    assert needed < load(REPOSITORY / "roles/apps/defaults/main.yml")["apps_timeout"]
