@@ -138,6 +138,6 @@ def test_a_check_changes_nothing():
 
 def test_pages_that_contradict_each_other_are_refused():
     pages = [{"name": name, "hosts": ["a.localhost"], "node_port": 30080, "health_path": "/"} for name in ("a", "b")]
-    refused = playbook("load_balancer", "-e", json.dumps({"load_balancer_pages": pages}))
+    refused = playbook("../molecule/etcd/pages", "-e", json.dumps({"load_balancer_pages": pages}))
     assert refused.returncode != 0
     assert "a name or a host twice" in refused.stdout
