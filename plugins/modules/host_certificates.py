@@ -71,6 +71,13 @@ options:
     description: Certificates to install, PEM, by their RV(requests[].path).
     type: dict
     default: {}
+  watched:
+    description:
+      - Files whose certificates somebody else keeps, as patterns of the shell. They are looked at and left alone.
+      - PEM, or kubeconfigs with a certificate in them or a file of one named there. What is missing is left out.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     description: Says which certificates are due, makes no key and returns no request.
@@ -138,6 +145,11 @@ installed:
   returned: always
   type: list
   elements: str
+watched:
+  description: The certificates of O(watched), as M(cicd.sandbox.host_certificates_info) gives them.
+  returned: always
+  type: list
+  elements: dict
 """
 
 import os
@@ -150,6 +162,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
+    from ansible_collections.cicd.sandbox.plugins.module_utils.host import certificate_expiry as _expiry
     from ansible_collections.cicd.sandbox.plugins.module_utils.host import certificates as _certificates
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
@@ -234,6 +247,7 @@ def main() -> None:
             },
             "renew_before_days": {"type": "int", "default": 30},
             "signed": {"type": "dict", "default": {}},
+            "watched": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -276,7 +290,8 @@ def keep(module: AnsibleModule) -> dict[str, Any]:
         files.keep(f"{wanted.path}.crt", "0644", certificate)
         if Path(certificate["directory"]).is_dir():
             files.write(f"{wanted.directory.rstrip('/')}/ca.crt", authority, "0644", certificate)
-    return {"changed": files.changed, "due": due, "requests": requests, "installed": installed}
+    watched = _expiry.look(module.params["watched"], renew_before)
+    return {"changed": files.changed, "due": due, "requests": requests, "installed": installed, "watched": watched}
 
 
 if __name__ == "__main__":

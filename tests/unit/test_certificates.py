@@ -184,6 +184,22 @@ def test_the_module_asks_installs_and_then_has_nothing_to_do(
     assert last["requests"] == last["installed"] == []
 
 
+def test_the_module_looks_at_what_others_keep_and_leaves_it(
+    tmp_path: Path, authority: Authority, key: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kubeadms.crt").write_bytes(authority.sign(request(WANTED, key), days=40))
+    arguments: dict[str, Any] = {
+        "authority": authority.pem.decode(),
+        "certificates": [],
+        "watched": [f"{tmp_path}/*.crt"],
+    }
+    for days, due in ((30, False), (60, True)):
+        result = run(capsys, **arguments, renew_before_days=days)
+        assert [(row["path"], row["due"]) for row in result["watched"]] == [(f"{tmp_path}/kubeadms.crt", due)]
+        assert not result["changed"]
+        assert result["due"] == result["requests"] == []
+
+
 def test_the_module_mends_modes(tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]) -> None:
     arguments: dict[str, Any] = {
         "authority": authority.pem.decode(),
