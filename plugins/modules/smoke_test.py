@@ -81,8 +81,9 @@ options:
         default: false
       status:
         description: Expected status, or a list of them.
-        type: raw
-        default: 200
+        type: list
+        elements: int
+        default: [200]
       max_time:
         description: Seconds that the answer may take.
         type: float
@@ -133,7 +134,8 @@ options:
         description:
           - What answers at O(checks[].url) in the cluster, e.g. a Deployment or a Service, or a list of such. When
             the check fails, the pods behind it are asked why.
-        type: raw
+        type: list
+        elements: dict
         suboptions:
           kind:
             description: Kind of the object.
@@ -143,9 +145,8 @@ options:
             description: API version of the object; well-known kinds do not need it.
             type: str
           namespace:
-            description: Namespace of the object.
+            description: Namespace of the object; V(default) where it is not given.
             type: str
-            default: default
           name:
             description: Name of the object.
             type: str
@@ -180,10 +181,9 @@ options:
                 C(Ready) or C(Available), their phase, or because they exist.
             type: str
           condition_status:
-            description: Status of that condition.
+            description: Status of that condition; V("True") where it is not given.
             type: str
             choices: ["True", "False", "Unknown"]
-            default: "True"
           minimum:
             description: How many objects there have to be at least.
             type: int
@@ -337,7 +337,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import r
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.running import Runner, summary
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KUBERNETES_IMPORT_ERROR, KubernetesApi
 
-# Ansible would name a wrong suboption, but not the check that it is in: _smoke_arguments reads them.
+# Ansible would name a wrong suboption, but not the check that it is in: read_checks has its validator read each.
 ARGUMENT_SPEC: dict[str, Any] = {
     "checks": {"type": "list", "elements": "dict", "required": True},
     "deadline": {"type": "float", "default": 60},

@@ -79,7 +79,7 @@ class TestHttp:
         assert [pattern.pattern for pattern in expected.matches] == ["^a+$"]
 
     def test_json_body_says_its_type(self) -> None:
-        request = http(method="post", json={"symbol": "ACME"}).request
+        request = http(method="POST", json={"symbol": "ACME"}).request
         assert (request.method, request.body) == ("POST", b'{"symbol": "ACME"}')
         assert request.headers == {"Content-Type": "application/json"}
         assert http(json=[], headers={"content-type": "text/x"}).request.headers == {"content-type": "text/x"}
@@ -119,6 +119,13 @@ class TestHttp:
         assert http(behind=one).behind == (target,)
         assert http(behind=[one, one]).behind == (target, target)
 
+    def test_null_is_a_value_too(self) -> None:
+        queries = http(values=[{"query": "a", "equals": None}, {"query": "b"}]).expected.queries
+        assert [query.expectation.operators for query in queries] == [{"equals": None}, {}]
+
+    def test_a_text_is_not_cut_at_commas(self) -> None:
+        assert http(contains="a, b", matches="^a{1,3}$").expected.contains == ("a, b",)
+
 
 class TestKubernetes:
     @pytest.mark.parametrize(
@@ -142,11 +149,9 @@ class TestKubernetes:
 @pytest.mark.parametrize(
     ("check", "problem"),
     [
-        ({"url": "http://a"}, "checks[0].name: is missing"),
-        ({"name": ["a"], "url": "http://a"}, 'checks[0].name: ["a"] is not a text'),
-        ({"name": "a"}, "checks[0].url: is missing"),
-        ("a", 'checks[0]: "a" is not a mapping'),
-        (URL | {"stats": 200}, "checks[0].stats: is unknown, did you mean status?"),
+        ({"url": "http://a"}, "checks[0]: missing required arguments: name"),
+        ({"name": "a"}, "checks[0]: one of the following is required: url, kubernetes"),
+        (URL | {"stats": 200}, "checks[0]: unknown: stats. Supported "),
         (URL | {"url": "ftp://a"}, "checks[0].url: 'ftp://a' is not an address of http or https"),
         (URL | {"url": "http://a:99999"}, "checks[0].url: 'http://a:99999': Port out of range 0-65535"),
         (URL | {"url": "http://a b"}, "checks[0].url: 'http://a b' has a space or a control character"),
@@ -154,63 +159,87 @@ class TestKubernetes:
             URL | {"url": "http://me:secret@a"},
             "checks[0].url: holds a user; use username and password_file, which are not shown",
         ),
-        (URL | {"status": "abc"}, "checks[0].status: 'abc' is not an HTTP status, a number from 100 to 599"),
+        (
+            URL | {"status": "abc"},
+            "checks[0]: Elements value for option 'status' is of type str",
+        ),
         (URL | {"status": [200, True]}, "checks[0].status: True is not an HTTP status, a number from 100 to 599"),
         (URL | {"status": []}, "checks[0].status: is an empty list"),
         (URL | {"timeout": 0}, "checks[0].timeout: 0 is not a number from 0.1 to 86400"),
-        (URL | {"deadline": "soon"}, 'checks[0].deadline: "soon" is not a number from 0 to 86400'),
-        (URL | {"max_time": True}, "checks[0].max_time: true is not a number from 0.001 to 86400"),
-        (URL | {"validate_certs": "maybe"}, 'checks[0].validate_certs: "maybe" is not a boolean'),
-        (URL | {"headers": ["a"]}, 'checks[0].headers: ["a"] is not a mapping'),
+        (
+            URL | {"deadline": "soon"},
+            "checks[0]: argument 'deadline' is of type str",
+        ),
+        (URL | {"max_time": 0}, "checks[0].max_time: 0 is not a number from 0.001 to 86400"),
+        (URL | {"deadline": "nan"}, "checks[0].deadline: nan is not a number from 0 to 86400"),
+        (URL | {"method": "GETT"}, "checks[0]: value of method must be one of: GET, HEAD, "),
+        (
+            URL | {"validate_certs": "maybe"},
+            "checks[0]: argument 'validate_certs' is of type str",
+        ),
+        (
+            URL | {"headers": ["a"]},
+            "checks[0]: argument 'headers' is of type list",
+        ),
         (URL | {"headers": {"A B": "x"}}, "checks[0].headers.A B: is not a header's name"),
         (URL | {"headers": {"A": "x\r\nB: y"}}, "checks[0].headers.A: has a line break or a character outside ASCII"),
         (URL | {"headers": {"A": None}}, "checks[0].headers.A: null is not a text"),
-        (URL | {"body": "a", "json": {}}, "checks[0]: body and json exclude each other"),
-        (URL | {"username": "me"}, "checks[0].username: and password_file are only of use together"),
+        (URL | {"body": "a", "json": {}}, "checks[0]: parameters are mutually exclusive: body|json"),
+        (URL | {"username": "me"}, "checks[0]: parameters are required together: username, password_file"),
         (URL | {"ca_path": "/nowhere"}, "checks[0].ca_path: /nowhere: no such file"),
         (URL | {"contains": 1}, "checks[0].contains: 1 is not a text, or empty"),
         (
             URL | {"matches": ["a", "("]},
             "checks[0].matches: '(' is not a regular expression: missing ), unterminated subpattern at position 0",
         ),
-        (URL | {"values": {}}, "checks[0].values: {} is not a list"),
-        (URL | {"values": [{"equals": 1}]}, "checks[0].values[0].query: is missing"),
-        (URL | {"values": [{"query": "a", "gt": "x"}]}, 'checks[0].values[0].gt: "x" is not a number'),
+        (URL | {"values": {}}, "checks[0]: argument 'values' is of type dict"),
+        (URL | {"values": [{"equals": 1}]}, "checks[0]: missing required arguments: query found in values"),
+        (
+            URL | {"values": [{"query": "a", "gt": "x"}]},
+            "checks[0]: argument 'gt' is of type str found in 'values'.",
+        ),
         (
             URL | {"values": [{"query": "a", "equal": 1}]},
-            "checks[0].values[0].equal: is unknown, did you mean equals?",
+            "checks[0]: unknown: values.equal. Supported ",
         ),
         (
             URL | {"response_headers": {"a": {"equal": 1}}},
-            "checks[0].response_headers.a.equal: is unknown, did you mean equals?",
+            "checks[0].response_headers.a: unknown: equal. Supported ",
         ),
         (
             URL | {"response_headers": {"a": None}},
             "checks[0].response_headers.a: null is neither a text nor a mapping of operators",
         ),
-        (URL | {"behind": {"kind": "Deployment"}}, "checks[0].behind.name: is missing"),
-        (URL | {"behind": [{"kind": "Pod", "nam": "a"}]}, "checks[0].behind[0].name: is missing"),
-        (URL | {"kubernetes": {"kind": "Node"}}, "checks[0].url: is unknown beside kubernetes, known: name, timeout, "),
-        ({"name": "a", "kubernetes": {}}, "checks[0].kubernetes.kind: is missing"),
+        (URL | {"behind": {"kind": "Deployment"}}, "checks[0]: missing required arguments: name found in behind"),
+        (
+            URL | {"behind": [{"kind": "Pod", "nam": "a"}]},
+            "checks[0]: unknown: behind.nam. Supported ",
+        ),
+        (
+            {"name": "a", "kubernetes": {"kind": "Node"}, "contains": "x"},
+            "checks[0]: missing parameter(s) required by 'contains': url",
+        ),
+        (URL | {"kubernetes": {"kind": "Node"}}, "checks[0]: parameters are mutually exclusive: url|kubernetes"),
+        ({"name": "a", "kubernetes": {}}, "checks[0]: missing required arguments: kind found in kubernetes"),
         (
             {"name": "a", "kubernetes": {"kind": "Deploymnt"}},
-            "checks[0].kubernetes.api_version: is missing, and kind Deploymnt is not one whose API version is known",
+            "checks[0].kubernetes.api_version: is missing, and that of kind Deploymnt is not known; did",
         ),
         (
             {"name": "a", "kubernetes": {"kind": "Pod", "name": "x", "label_selector": "y"}},
-            "checks[0].kubernetes: name and label_selector exclude each other",
+            "checks[0]: parameters are mutually exclusive: name|label_selector found in kubernetes",
         ),
         (
             {"name": "a", "kubernetes": {"kind": "Pod", "condition_status": "True"}},
-            "checks[0].kubernetes.condition_status: is of use with condition only",
+            "checks[0]: missing parameter(s) required by 'condition_status': condition found in kubernetes",
         ),
         (
             {"name": "a", "kubernetes": {"kind": "Pod", "condition": "R", "condition_status": "yes"}},
-            "checks[0].kubernetes.condition_status: 'yes' is not one of True, False, Unknown",
+            "checks[0]: value of condition_status must be one of: True, False, Unknown, got: yes found in kubernetes",
         ),
         (
             {"name": "a", "kubernetes": {"kind": "Pod", "minimum": 1.5}},
-            "checks[0].kubernetes.minimum: 1.5 is not a whole number",
+            "checks[0]: argument 'minimum' is of type float found in 'kubernetes'.",
         ),
     ],
 )
@@ -220,11 +249,11 @@ def test_what_is_wrong_is_named(check: Any, problem: str) -> None:
 
 
 def test_everything_wrong_is_named_at_once() -> None:
-    found = problems(URL, URL | {"status": 1}, {"name": "b", "url": "x", "method": "GETT"})
+    found = problems(URL, URL | {"status": 1}, {"name": "b", "url": "x", "body": "ü", "contains": ""})
     assert found == [
         "checks[1].status: 1 is not an HTTP status, a number from 100 to 599",
         "checks[2].url: 'x' is not an address of http or https",
-        "checks[2].method: 'GETT' is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, did you mean GET?",
+        'checks[2].contains: "" is not a text, or empty',
         "checks[1].name: 'website' is the name of checks[0], too",
     ]
 
