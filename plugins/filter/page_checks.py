@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Checks, as of M(cicd.sandbox.smoke_test).
+  description: Checks, as of M(cicd.sandbox.health_check).
   type: list
   elements: dict
 """

@@ -286,7 +286,7 @@ class TestModule:
         }
 
         def do(*checks: dict[str, Any], check: bool = False, **changes: Any) -> dict[str, Any]:
-            return run_module("smoke_test", arguments | {"checks": list(checks)} | changes, capsys, check=check)
+            return run_module("health_check", arguments | {"checks": list(checks)} | changes, capsys, check=check)
 
         return do
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: smoke_test
-short_description: Check that what was deployed answers, and say why where it does not
+module: health_check
+short_description: Wait until addresses answer and objects are ready, or say why not
 version_added: 0.1.0
 author:
   - cicd.sandbox contributors
@@ -13,7 +13,7 @@ description:
   - Runs checks of addresses and of objects in Kubernetes side by side, at most 16 at a time, each until it passes or
     its deadline is over. All checks run, whatever the others find; the task fails when one of them does.
   - Requests to addresses are repeated after half a second, then after twice as long, up to 5 seconds. Objects are
-    looked at every second, so the module is a good way to wait for them, too.
+    looked at every second, so this waits for them, too.
   - A check that fails says what was received and, for O(checks[].kubernetes) and O(checks[].behind), the state of
     objects and containers, their warning events and last log lines.
   - Wrong arguments are named, all of them, before the first request.
@@ -233,7 +233,7 @@ notes:
 
 EXAMPLES = r"""
 - name: Wait for the nodes
-  cicd.sandbox.smoke_test:
+  cicd.sandbox.health_check:
     kubeconfig: "{{ sandbox_kubeconfig }}"
     deadline: 120
     checks:
@@ -243,7 +243,7 @@ EXAMPLES = r"""
           minimum: 3
 
 - name: Prove that the website answers
-  cicd.sandbox.smoke_test:
+  cicd.sandbox.health_check:
     kubeconfig: "{{ sandbox_kubeconfig }}"
     junit: "{{ sandbox_reports_directory }}/smoke.xml"
     checks:
