@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: etcd_arithmetic
 short_description: Say what an even number of etcd members gains and costs
-version_added: 1.0.0
+version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
 description:
   - An even number of members needs a larger quorum and survives no more losses than one member less.

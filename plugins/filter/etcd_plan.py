@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: etcd_plan
 short_description: Plan what is to be done with an etcd cluster
-version_added: 1.0.0
+version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
 description:
   - From the members that were declared, what was found on their hosts and what is remembered of the cluster.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: daemon
 short_description: Keep a program running in the background on a host without systemd
-version_added: 1.0.0
+version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
 description:
   - Starts a program once and knows it again, also after a reboot or when its process id has gone to another program.

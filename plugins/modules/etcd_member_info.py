@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: etcd_member_info
 short_description: Look at an etcd member on its own host
-version_added: 1.0.0
+version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
 description:
   - Says whether the host has data, whether the service runs, and what the member answers to etcdctl.

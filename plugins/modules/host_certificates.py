@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: host_certificates
 short_description: Keep private keys and certificates on a host, hand out signing requests for those that are due
-version_added: 1.0.0
+version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
 description:
   - Looks at all certificates of a host in one task. A certificate is due when it is missing or can't be read, belongs

@@ -216,7 +216,7 @@ def test_a_snapshot_takes_as_long_as_it_needs(site: Site) -> None:
     site.program("etcdutl", """echo '{"revision": 1, "totalKey": 2}'""")
     site.variables["__etcd_found"] = {"cluster_id": "c1"}
     place = {"__etcd_remote": f"{site.directory}/s.db", "__etcd_local": f"{site.directory}/state/backups/etcd/s"}
-    (said,) = site.said(part("take", **place), hosts="etcd-1")
+    (said,) = site.said(part("save", **place), hosts="etcd-1")
     assert "revision 1, 2 keys" in said
     line = (site.directory / "line").read_text()
     assert "snapshot save" in line

@@ -50,8 +50,8 @@ def test_a_setting_with_which_etcd_does_not_start_costs_one_member():
     assert "many" in failed.stdout
     assert starts() == before
     etcdctl(machine("etcd-2"), "put /test/still here")
-    mended = playbook("etcd")
-    assert mended.returncode == 0, mended.stdout
+    corrected = playbook("etcd")
+    assert corrected.returncode == 0, corrected.stdout
     etcdctl(machine("etcd-1"), "endpoint health --cluster")
 
 
