@@ -138,6 +138,13 @@ def sources(component: dict[str, Any]) -> tuple[str, str]:
     for recipe in component.get("build", {}).get("go", []):
         own = versions.for_version(recipe["module"], recipe, str(component["version"]))
         built.append(f"Go module `{own['module']}@{own['version']}`")
+        built += [f"its front-end `{front_end['folder']}`" for front_end in recipe.get("front_ends", [])]
+    for kind, packages in component.get("packages", {}).items():
+        for package in packages:
+            names = package.get("requirements") or [
+                package.get("artifact") or f"{package['package']}@{package['version']}"
+            ]
+            built.append(f"{kind} {', '.join(f'`{name}`' for name in names)}")
     for image in component.get("images", []):
         if "application" in image:
             built.append(f"`{image['application']}`")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ import socket
 import struct
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -118,6 +120,45 @@ def fetch(cache: Path, *releases: Release) -> Entry:
     entry = Entry(cache, "tool", "1.0", release_key(releases, []))
     fetch_entry(entry, releases, [], Toolchain("1.26.8", None), effort=Effort(0))
     return entry
+
+
+def test_what_upstream_states_no_sum_of_is_pinned(upstream: tuple[Path, str], cache: Path) -> None:
+    folder, url = upstream
+    publish_program(folder)
+    value = hashlib.sha256(b"program").hexdigest()
+    entry = fetch(cache, Release(f"{url}/tool", sum=value, program="named"))
+    assert (entry.directory / "named").read_text() == "program"
+    assert (entry.directory / "named").stat().st_mode & 0o777 == 0o755
+    with pytest.raises(ArtifactError, match=f"has the sum {value}, the catalogue pins {SUM}"):
+        fetch(cache, Release(f"{url}/tool", sum=SUM))
+    with pytest.raises(ArtifactError, match="neither a file of sums is named nor a sum pinned"):
+        Release(f"{url}/tool")
+    with pytest.raises(ArtifactError, match="can't have members and be the program named itself"):
+        Release(f"{url}/tool", sum=SUM, members={"a": "b"}, program="named")
+
+
+def test_members_of_a_zip_archive_are_taken(upstream: tuple[Path, str], cache: Path) -> None:
+    folder, url = upstream
+    with zipfile.ZipFile(folder / "tool.zip", "w") as packed:
+        packed.writestr("bin/", "")
+        packed.writestr("bin/tool", "program")
+    state_sums(folder, "tool.zip")
+    entry = fetch(cache, Release(f"{url}/tool.zip", f"{url}/SHA256SUMS", {"it": "bin/tool"}))
+    assert (entry.directory / "it").read_text() == "program"
+    assert (entry.directory / "it").stat().st_mode & 0o777 == 0o755
+    for member in ("bin/none", "bin"):
+        with pytest.raises(ArtifactError, match=f"tool.zip has no file {member}"):
+            fetch(cache, Release(f"{url}/tool.zip", f"{url}/SHA256SUMS", {"it": member}))
+    (folder / "tool.zip").write_text("no archive")
+    state_sums(folder, "tool.zip")
+    with pytest.raises(ArtifactError, match="File is not a zip file"):
+        fetch(cache, Release(f"{url}/tool.zip", f"{url}/SHA256SUMS", {"x": "bin/tool"}))
+
+
+def test_the_key_of_a_release_knows_its_name_and_not_its_sum() -> None:
+    known = Release("https://example.com/tool", "https://example.com/tool.sha256")
+    assert release_key([known], []) == release_key([dataclasses.replace(known, sum=SUM)], [])
+    assert release_key([known], []) != release_key([dataclasses.replace(known, program="x")], [])
 
 
 @pytest.mark.parametrize(

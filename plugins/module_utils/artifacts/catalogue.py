@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, content_key
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.front_end import FrontEnd
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     GoRecipe,
     Toolchain,
@@ -26,11 +27,12 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image impor
     build_image,
     image_entry,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import KINDS, Package, packages_key
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import Release, fetch_entry, release_key
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.versions import check_versions, filled, for_version
 
 SOURCES = ("build", "release")
-COMPONENT_KEYS = {"version", "needed", "roles", "files", "tools", "build", "modules", "release", "images"}
+COMPONENT_KEYS = {"version", "needed", "roles", "files", "tools", "build", "modules", "packages", "release", "images"}
 IMAGE_KEYS = {
     "reference",
     "containerfile",
@@ -44,7 +46,7 @@ IMAGE_KEYS = {
     "official",
     "versions",
 }
-Recipe = TypeVar("Recipe", GoRecipe, Release)
+Recipe = TypeVar("Recipe", GoRecipe, Release, FrontEnd, Package)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class ComponentPlan:
     images: list[ImagePlan]
     recipes: list[GoRecipe] = field(default_factory=list)
     modules: list[GoRecipe] = field(default_factory=list)
+    packages: list[Package] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
 
     @property
@@ -172,18 +175,19 @@ class Catalogue:
     def _plan(self, name: str) -> ComponentPlan:
         component = self._components[name]
         version = self.version(name)
-        modules = [_read(GoRecipe, name, values, version) for values in component.get("modules", [])]
+        modules = [self._go_recipe(name, values) for values in component.get("modules", [])]
+        packages = self._packages(name, component.get("packages", {}))
         recipes: list[GoRecipe] = []
         releases: list[Release] = []
-        entry = None
         if self._source == "release":
             releases = [_read(Release, name, values, version) for values in component.get("release", [])]
-            if releases or modules:
-                entry = Entry(self.cache, name, version, release_key(releases, modules))
+            key = release_key(releases, modules) if releases or modules else ""
         else:
-            recipes = [_read(GoRecipe, name, values, version) for values in component.get("build", {}).get("go", [])]
-            if recipes or modules:
-                entry = Entry(self.cache, name, version, go_key([*recipes, *modules], self.toolchain.version))
+            recipes = [self._go_recipe(name, values) for values in component.get("build", {}).get("go", [])]
+            key = go_key([*recipes, *modules], self.toolchain.version) if recipes or modules else ""
+        if packages:
+            key = packages_key(key, packages)
+        entry = Entry(self.cache, name, version, key) if key else None
         plan = ComponentPlan(
             name=name,
             version=version,
@@ -194,6 +198,7 @@ class Catalogue:
             images=[],
             recipes=recipes,
             modules=modules,
+            packages=packages,
             releases=releases,
         )
         # Images of a component may start from each other, so that they are added one by one.
@@ -205,6 +210,31 @@ class Catalogue:
             del self._plans[name]
             raise
         return plan
+
+    def _go_recipe(self, name: str, recipe: Mapping[str, Any]) -> GoRecipe:
+        front_ends = recipe.get("front_ends", [])
+        if not front_ends:
+            return _read(GoRecipe, name, recipe, self.version(name))
+        node = self._node()
+        read = [_read(FrontEnd, name, {**node, **values}, self.version(name)) for values in front_ends]
+        return _read(GoRecipe, name, {**recipe, "front_ends": read}, self.version(name))
+
+    def _node(self) -> dict[str, str]:
+        """The Node that front-ends are built with: that of the component `node`."""
+        for image in self._components.get("node", {}).get("images", []):
+            values = for_version("node", image, self.version("node"))
+            if "wheel" in values:
+                return {"node": str(values["wheel"]), "node_sum": str(values.get("wheel_sum", ""))}
+        raise ArtifactError("front-ends are built with the wheel of a component node, and there is none")
+
+    def _packages(self, name: str, kinds: Mapping[str, Any]) -> list[Package]:
+        unknown = set(kinds) - set(KINDS)
+        if unknown:
+            known = ", ".join(KINDS)
+            raise ArtifactError(f"component {name}: packages are {known}, not {', '.join(sorted(unknown))}")
+        return [
+            _read(KINDS[kind], name, values, self.version(name)) for kind in sorted(kinds) for values in kinds[kind]
+        ]
 
     def _plan_image(self, name: str, image: Mapping[str, Any], entry: Entry | None) -> ImagePlan:
         reference = Reference.parse(image["reference"])
@@ -274,9 +304,10 @@ class Catalogue:
         if plan.entry is None or plan.entry.usable():
             return []
         if self._source == "release":
-            new = fetch_entry(plan.entry, plan.releases, plan.modules, self.toolchain, effort)
+            new = fetch_entry(plan.entry, plan.releases, plan.modules, self.toolchain, effort, plan.packages)
         else:
-            new = build_entry(plan.entry, [*plan.recipes, *plan.modules], self.toolchain, effort)
+            recipes = [*plan.recipes, *plan.modules]
+            new = build_entry(plan.entry, recipes, self.toolchain, effort, plan.packages)
         return [plan.entry] if new else []
 
     def make_image(self, image: ImagePlan, effort: Effort | None = None) -> list[Entry]:

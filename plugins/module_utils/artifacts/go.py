@@ -36,6 +36,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     remove_tree,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.front_end import FrontEnd
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import Package
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memory_mb
 
@@ -82,6 +84,9 @@ class GoRecipe:
     replace_folders: version for every module that upstream replaces by a folder, such as Kubernetes' staging.
     sum: the archive's h1 sum; with checksum_database false it is the only check and must be given.
     unlisted: "module@version" → h1 sum of further modules that the checksum database does not know.
+    remove: files of the module that are left out; drop_requires: modules that its go.mod then needs no more.
+    front_ends: what is built in the module's folder before its programs.
+    commands: command lines that are run in the module's folder then, such as go generate; "go" is the toolchain's.
     """
 
     module: str
@@ -99,8 +104,14 @@ class GoRecipe:
     tags: list[str] = field(default_factory=list)
     ldflags: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
+    remove: list[str] = field(default_factory=list)
+    drop_requires: list[str] = field(default_factory=list)
+    front_ends: list[FrontEnd] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.layout == "importer" and (self.remove or self.front_ends or self.commands):
+            raise ArtifactError(f"{self.module}: an importer has none of the module's files to build in")
         if self.layout not in LAYOUTS:
             raise ArtifactError(f"{self.module}: layout is {self.layout!r}, not one of {', '.join(LAYOUTS)}")
         if not self.packages and not self.folders:
@@ -115,6 +126,8 @@ class GoRecipe:
         """All that decides what is built, for a key: not what is empty, and not how downloads are checked."""
         checks = ("sum", "unlisted", "checksum_database")
         fields = {name: value for name, value in asdict(self).items() if value and name not in checks}
+        if self.front_ends:
+            fields["front_ends"] = [front_end.identity() for front_end in self.front_ends]
         return {**fields, "flags": [*BUILD_FLAGS, *LINK_FLAGS], "environment": ENVIRONMENT}
 
 
@@ -296,6 +309,11 @@ class GoBuilder:
             if not recipe.packages:
                 return
             self._make_main_module(recipe, source, work, env)
+            for front_end in recipe.front_ends:
+                front_end.build(work, self._cache, self._runner)
+            for line in recipe.commands:
+                self._runner.step(f"running {' '.join(line)}")
+                self._runner.run([self._go if line[0] == "go" else line[0], *line[1:]], cwd=work, env=env)
         self._compile(recipe, work, output, env)
 
     def _download(self, recipe: GoRecipe, env: Mapping[str, str]) -> Path:
@@ -320,7 +338,12 @@ class GoBuilder:
         ignored = shutil.ignore_patterns("vendor", "go.work", "go.work.sum", "testdata")
         shutil.copytree(source, work, symlinks=True, ignore=ignored, dirs_exist_ok=True)
         self._make_writable(work)
+        for name in recipe.remove:
+            if not (work / name).is_file():
+                raise ArtifactError(f"{recipe.module}@{recipe.version} has no file {name}")
+            (work / name).unlink()
         edits = [f"-dropreplace={module}" for module in recipe.drop_replaces]
+        edits += [f"-droprequire={module}" for module in recipe.drop_requires]
         if recipe.replace_folders:
             go_mod = json.loads(self._runner.run([self._go, "mod", "edit", "-json"], cwd=work, env=env, capture=True))
             chosen = dict.fromkeys(folder_replaces(go_mod), recipe.replace_folders)
@@ -380,8 +403,14 @@ class GoBuilder:
                     file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
 
 
-def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain, effort: Effort | None = None) -> bool:
-    """Make sure the entry of these recipes is in the cache; whether it had to be built.
+def build_entry(
+    entry: Entry,
+    recipes: Sequence[GoRecipe],
+    toolchain: Toolchain,
+    effort: Effort | None = None,
+    packages: Sequence[Package] = (),
+) -> bool:
+    """Make sure the entry of these recipes and packages is in the cache; whether it had to be built.
 
     Whoever else is building the same entry is waited for. Raises ArtifactError with the compiler's own last lines.
     """
@@ -393,11 +422,14 @@ def build_entry(entry: Entry, recipes: Sequence[GoRecipe], toolchain: Toolchain,
         try:
             runner = Runner(entry, status, effort)
             entry.log.write_text("")
-            go = install_toolchain(toolchain, runner, entry.lock.with_name("go-toolchain"))
-            builder = GoBuilder(entry.cache, go, runner)
+            work = entry.partial.with_name(f".work-{entry.key}")
             with making(entry) as partial:
+                for package in packages:
+                    package.fetch(work, entry.cache, partial, runner)
+                if recipes:
+                    go = install_toolchain(toolchain, runner, entry.lock.with_name("go-toolchain"))
+                    builder = GoBuilder(entry.cache, go, runner)
                 for recipe in recipes:
-                    work = entry.partial.with_name(f".work-{entry.key}")
                     remove_tree(work)
                     try:
                         builder.build(recipe, work, partial)

@@ -10,12 +10,14 @@ import shutil
 import socket
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 from urllib.error import HTTPError, URLError
 
 from ansible.module_utils.urls import open_url
@@ -35,6 +37,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     Toolchain,
     install_toolchain,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import Package
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 
 CHUNK = 1 << 20
@@ -51,12 +54,27 @@ class Release:
     """One official file.
 
     sums: URL of a checksum file: lines as sha256sum writes them, or the bare sum of this one file.
-    members: name in the entry → path in the archive; empty for a file that is the program itself.
+    sum: the file's SHA-256 where upstream publishes none.
+    members: name in the entry → path in the archive (tar or zip); empty for a file that is the program itself.
+    program: the name of that in the entry, where it is not the file's own.
     """
 
     url: str
-    sums: str
+    sums: str = ""
     members: dict[str, str] = field(default_factory=dict)
+    sum: str = ""
+    program: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.sums and not self.sum:
+            raise ArtifactError(f"{self.url}: neither a file of sums is named nor a sum pinned")
+        if self.members and self.program:
+            raise ArtifactError(f"{self.url}: it can't have members and be the program {self.program} itself")
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides what is in the entry, for a key."""
+        known = {"url": self.url, "sums": self.sums, "members": self.members}
+        return {**known, "program": self.program} if self.program else known
 
     @property
     def name(self) -> str:
@@ -66,7 +84,7 @@ class Release:
 
 def release_key(releases: Sequence[Release], modules: Sequence[GoRecipe]) -> str:
     """The cache key of an entry made of official files."""
-    return content_key({"release": [asdict(r) for r in releases], "modules": [m.identity() for m in modules]})
+    return content_key({"release": [r.identity() for r in releases], "modules": [m.identity() for m in modules]})
 
 
 def find_sum(text: str, name: str) -> str:
@@ -142,32 +160,52 @@ def download(release: Release, target: Path, runner: Runner) -> None:
         return digest.hexdigest()
 
     runner.step(f"downloading {release.url}")
-    expected = find_sum(_get(release.sums, runner, HTTPResponse.read).decode(errors="replace"), release.name)
+    expected = release.sum
+    if not expected:
+        expected = find_sum(_get(release.sums, runner, HTTPResponse.read).decode(errors="replace"), release.name)
     found = _get(release.url, runner, save)
     if found != expected:
-        raise ArtifactError(f"{release.url} has the sum {found}, upstream states {expected}")
+        stated = "the catalogue pins" if release.sum else "upstream states"
+        raise ArtifactError(f"{release.url} has the sum {found}, {stated} {expected}")
 
 
 def unpack(release: Release, archive: Path, output: Path) -> None:
     """Put the wanted members of a downloaded file into `output`."""
     if not release.members:
-        target = output / release.name
+        target = output / (release.program or release.name)
         shutil.move(archive, target)
         target.chmod(0o755)
         return
     try:
-        with tarfile.open(archive) as tar:
-            names = {name.removeprefix("./"): name for name in tar.getnames()}
+        with _opened(archive, release.name) as members:
+            names = {name.removeprefix("./"): name for name in members.names}
             for wanted, member in release.members.items():
                 stored = names.get(member.removeprefix("./"))
-                stream = tar.extractfile(stored) if stored else None
+                stream = members.read(stored) if stored else None
                 if stream is None:
                     raise ArtifactError(f"{release.name} has no file {member}")
                 with stream, (output / wanted).open("wb") as target_stream:
                     shutil.copyfileobj(stream, target_stream, CHUNK)
                 (output / wanted).chmod(0o755)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{release.name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Members:
+    names: list[str]
+    read: Callable[[str], IO[bytes] | None]
+
+
+@contextmanager
+def _opened(archive: Path, name: str) -> Iterator[_Members]:
+    """Open an archive of either kind."""
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as packed:
+            yield _Members([info.filename for info in packed.infolist() if not info.is_dir()], packed.open)
+    else:
+        with tarfile.open(archive) as tar:
+            yield _Members(tar.getnames(), tar.extractfile)
 
 
 def fetch_entry(
@@ -176,8 +214,9 @@ def fetch_entry(
     modules: Sequence[GoRecipe],
     toolchain: Toolchain,
     effort: Effort | None = None,
+    packages: Sequence[Package] = (),
 ) -> bool:
-    """Make sure an entry of official files is in the cache; whether it had to be fetched.
+    """Make sure an entry of official files and packages is in the cache; whether it had to be fetched.
 
     Folders of Go modules (charts, manifests) that upstream publishes no archive of come from the module itself.
     """
@@ -196,6 +235,8 @@ def fetch_entry(
                 for release in releases:
                     download(release, work / release.name, runner)
                     unpack(release, work / release.name, partial)
+                for package in packages:
+                    package.fetch(work / "package", entry.cache, partial, runner)
                 if modules:
                     go = install_toolchain(toolchain, runner, entry.lock.with_name("go-toolchain"))
                     builder = GoBuilder(entry.cache, go, runner)

@@ -72,6 +72,8 @@ def for_version(name: str, recipe: Mapping[str, Any], version: str) -> dict[str,
 def _recipes(component: Mapping[str, Any], source: str) -> Iterator[Mapping[str, Any]]:
     """The recipes that are used where components come from `source`."""
     yield from component.get("modules", [])
+    for recipes in component.get("packages", {}).values():
+        yield from recipes
     if source == "release":
         yield from component.get("release", [])
     else:
