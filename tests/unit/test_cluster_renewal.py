@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import yaml
 from checkout import REPOSITORY
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from playbook_run import run_playbook
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PROGRAM = """\
@@ -84,24 +82,10 @@ class Node:
         local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         inventory = {"all": {"vars": local, "children": groups | {"etcd": {}, "workers": {}}}}
         (self.directory / "hosts.yml").write_text(yaml.safe_dump(inventory))
-        line = ["ansible-playbook", f"--inventory={self.directory}/hosts.yml", f"{self.directory}/play.yml"]
-        run = subprocess.run(
-            [*line, f"--extra-vars=@{self.directory}/variables.yml", *(["--check"] if check else [])],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "PATH": f"{self.directory}:{os.environ['PATH']}",
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-                # Not the guard: a run of that sandbox may be going on.
-                "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer",
-            },
-        )
-        assert run.returncode == 0, run.stdout + run.stderr
-        answer = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]
-        said: dict[str, Any] = answer["plays"][0]["tasks"][-1]["hosts"]["cp-1"]["msg"]
+        arguments = [f"--inventory={self.directory}/hosts.yml", f"--extra-vars=@{self.directory}/variables.yml"]
+        arguments += ["--check"] if check else []
+        run = run_playbook(self.directory / "play.yml", *arguments, programs=self.directory)
+        said: dict[str, Any] = run.results("cp-1")[-1]["msg"]
         return said
 
     def calls(self, program: str) -> list[str]:

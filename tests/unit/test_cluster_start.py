@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 PLAYBOOK = f"""
 - hosts: all
@@ -42,17 +40,9 @@ def messages(directory: Path, fails: str = "init|join") -> dict[str, str]:
         (directory / name).write_text(f"#!/bin/sh\n{script}\n")
         (directory / name).chmod(0o755)
     (directory / "play.yml").write_text(PLAYBOOK)
-    line = ["ansible-playbook", "--inventory=cp-1,worker-1,", str(directory / "play.yml")]
-    environment = {
-        **os.environ,
-        "PATH": f"{directory}:{os.environ['PATH']}",
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-    }
-    run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
-    assert run.returncode == 2, run.stdout + run.stderr
-    tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
-    results = [(host, result) for task in tasks[1:] for host, result in task["hosts"].items()]
-    return {host: result["msg"] for host, result in results if result.get("failed") and "cmd" not in result}
+    run = run_playbook(directory / "play.yml", "--inventory=cp-1,worker-1,", programs=directory, fails=True)
+    failed = [answer for answer in run.answers if answer.failed and "cmd" not in answer.result]
+    return {answer.host: answer.result["msg"] for answer in failed}
 
 
 def test_a_kubelet_that_does_not_run_says_why(tmp_path: Path) -> None:

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from checkout import REPOSITORY, load
+from playbook_run import run_playbook
 
 MEMBERS = ["etcd-1", "etcd-2", "etcd-3"]
 STANDING = {"healthy": True, "active": True, "enabled": True, "outdated": False, "data": True}
@@ -62,26 +61,13 @@ class Site:
         (self.directory / "hosts.yml").write_text(yaml.safe_dump(inventory))
         (self.directory / "play.yml").write_text(yaml.safe_dump([play]))
         (self.directory / "extra.yml").write_text(yaml.safe_dump(self.extra))
-        line = ["ansible-playbook", f"--inventory={self.directory}/hosts.yml", str(self.directory / "play.yml")]
-        run = subprocess.run(
-            [*line, f"--extra-vars=@{self.directory}/extra.yml"],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "PATH": f"{self.directory}:{os.environ['PATH']}",
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            },
-        )
+        arguments = [f"--inventory={self.directory}/hosts.yml", f"--extra-vars=@{self.directory}/extra.yml"]
+        run = run_playbook(self.directory / "play.yml", *arguments, programs=self.directory, fails=None)
         self.succeeded = run.returncode == 0
-        answer = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]
-        results = [result for task in answer["plays"][0]["tasks"] for result in task["hosts"].values()]
         return [
-            str(result["msg"])
-            for result in results
-            if "msg" in result and (result.get("failed") or str(result.get("action")).endswith("debug"))
+            str(answer.result["msg"])
+            for answer in run.answers
+            if "msg" in answer.result and (answer.failed or str(answer.result.get("action")).endswith("debug"))
         ]
 
 

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 PLAYBOOK = """
 - hosts: infra-1
@@ -60,28 +59,14 @@ class Site:
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             **variables,
         }
-        line = ["ansible-playbook", f"--inventory={self.root}/hosts.yml", "--connection=local"]
-        environment = {
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer",
-            "PATH": f"{self.root}/bin:{os.environ['PATH']}",
-        }
-        run = subprocess.run(
-            [*line, "--extra-vars", json.dumps(values), str(self.root / "play.yml")],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=REPOSITORY,
-            env={**os.environ, **environment},
-        )
-        tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
-        answers = [(task["task"]["name"], task["hosts"]["infra-1"]) for task in tasks if "infra-1" in task["hosts"]]
-        failed = [answer["msg"] for _name, answer in answers if answer.get("failed")]
-        assert run.returncode == (2 if failed else 0), run.stdout + run.stderr
+        arguments = [f"--inventory={self.root}/hosts.yml", "--connection=local", f"--extra-vars={json.dumps(values)}"]
+        run = run_playbook(self.root / "play.yml", *arguments, programs=self.root / "bin", fails=None)
+        failed = [answer.result["msg"] for answer in run.answers if answer.failed]
+        assert run.returncode == (2 if failed else 0), run.text
         told = [
-            answer["msg"]
-            for name, answer in answers
-            if name.endswith(("Restart the load balancer", "Reload the load balancer"))
+            answer.result["msg"]
+            for answer in run.answers
+            if answer.task.endswith(("Restart the load balancer", "Reload the load balancer"))
         ]
         return told, "".join(failed)
 

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 PLAYBOOK = f"""
 - hosts: infra-1
@@ -40,19 +38,9 @@ def notified(directory: Path, **variables: Any) -> list[str]:
     (directory / "variables.yml").write_text(yaml.safe_dump(values))
     (directory / "hosts.yml").write_text("infra: {hosts: {infra-1: {ansible_host: 127.0.0.1}}}\n")
     (directory / "play.yml").write_text(PLAYBOOK)
-    line = ["ansible-playbook", f"--inventory={directory}/hosts.yml", "--connection=local"]
-    callbacks = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
-    run = subprocess.run(
-        [*line, "--extra-vars", f"@{directory}/variables.yml", str(directory / "play.yml")],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, **callbacks},
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
-    return [task["hosts"]["infra-1"]["msg"] for task in tasks if task["task"]["name"].startswith(("Restart", "Reload"))]
+    arguments = [f"--inventory={directory}/hosts.yml", "--connection=local", f"--extra-vars=@{directory}/variables.yml"]
+    run = run_playbook(directory / "play.yml", *arguments)
+    return [answer.result["msg"] for answer in run.answers if answer.task.startswith(("Restart", "Reload"))]
 
 
 def test_services_take_up_a_certificate_that_was_issued_anew(tmp_path: Path) -> None:

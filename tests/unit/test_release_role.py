@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from checkout import REPOSITORY, load
 from helm_records import deployment, helm_secret
 from local_server import Answer, FakeKubernetes, Received, json_answer, serving, write_kubeconfig
+from playbook_run import run_playbook
 
 PLAYBOOK = """
 - hosts: localhost
@@ -122,21 +122,11 @@ def play(
 ) -> tuple[int, str, list[dict[str, Any]]]:
     """Run a role; return how many tasks changed something, what the failed one said last, and all results."""
     extra = json.dumps({"role": role, "release_timeout": 1, "apps_timeout": 1, **variables})
-    line = ["ansible-playbook", f"--inventory={directory}/hosts.yml", f"--extra-vars={extra}", *arguments]
-    run = subprocess.run(
-        [*line, str(directory / "play.yml")],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "SAYS": helm_says},
-    )
-    assert "{" in run.stdout, run.stdout + run.stderr
-    output = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]
-    results = [task["hosts"]["localhost"] for task in output["plays"][0]["tasks"]]
-    failed = [result for result in results if result.get("failed")]
-    assert (run.returncode != 0) == bool(failed)
-    return output["stats"]["localhost"]["changed"], failed[-1]["msg"] if failed else "", results
+    options = [f"--inventory={directory}/hosts.yml", f"--extra-vars={extra}", *arguments]
+    run = run_playbook(directory / "play.yml", *options, fails=None, SAYS=helm_says)
+    failed = [answer.result for answer in run.answers if answer.failed]
+    assert (run.returncode != 0) == bool(failed), run.text
+    return run.stats["localhost"]["changed"], failed[-1]["msg"] if failed else "", run.results()
 
 
 def test_a_release_is_brought_with_what_it_needs(directory: Path, cluster: Cluster) -> None:

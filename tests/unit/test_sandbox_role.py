@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 NAMES = ["sandbox_made_machines", "sandbox_addresses", "sandbox_etcd_addresses", "sandbox_etcd_endpoints"]
 PLAYBOOK = f"""
@@ -37,13 +34,8 @@ machines:
 def facts(directory: Path) -> dict[str, Any]:
     (directory / "play.yml").write_text(PLAYBOOK)
     (directory / "hosts.yml").write_text(INVENTORY)
-    line = ["ansible-playbook", f"--inventory={directory}/hosts.yml", "--connection=local", f"{directory}/play.yml"]
-    callbacks = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
-    environment = {**os.environ, **callbacks}
-    run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
-    assert run.returncode == 0, run.stdout + run.stderr
-    task = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"][-1]
-    return dict(zip(NAMES, task["hosts"]["infra-1"]["msg"], strict=True))
+    run = run_playbook(directory / "play.yml", f"--inventory={directory}/hosts.yml", "--connection=local")
+    return dict(zip(NAMES, run.results("infra-1")[-1]["msg"], strict=True))
 
 
 def test_hosts_are_reached_as_the_inventory_says(tmp_path: Path) -> None:

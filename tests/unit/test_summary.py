@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 PLAYBOOK = f"""
 - hosts: localhost
@@ -43,15 +42,8 @@ def summary(directory: Path, source: dict[str, str], inventory: str = "dev", **v
     (directory / "artifacts-source.json").write_text(json.dumps(source))
     (directory / "play.yml").write_text(PLAYBOOK)
     (directory / "variables.yml").write_text(yaml.safe_dump(variables | {"sandbox_state_directory": str(directory)}))
-    line = ["ansible-playbook", f"--inventory=inventories/{inventory}", "--extra-vars", f"@{directory}/variables.yml"]
-    # Not the guard: a run of that sandbox may be going on.
-    callbacks = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
-    environment = {**os.environ, **callbacks}
-    line.append(str(directory / "play.yml"))
-    run = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
-    assert run.returncode == 0, run.stdout + run.stderr
-    tasks = json.JSONDecoder().raw_decode(run.stdout[run.stdout.index("{") :])[0]["plays"][0]["tasks"]
-    said: dict[str, Any] = tasks[-1]["hosts"]["localhost"]["msg"]
+    arguments = [f"--inventory=inventories/{inventory}", f"--extra-vars=@{directory}/variables.yml"]
+    said: dict[str, Any] = run_playbook(directory / "play.yml", *arguments).results()[-1]["msg"]
     return said
 
 

@@ -5,15 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 VARIABLES = {"name": "outer", "nested": {"list": [1, "{{ name }}"]}}
 TEMPLATES = {
@@ -37,11 +34,8 @@ def run(directory: Path, *tasks: dict[str, Any], **variables: Any) -> list[dict[
     (role / "tasks/main.yml").write_text(yaml.safe_dump([*tasks]))
     play = [{"hosts": "localhost", "gather_facts": False, "vars": VARIABLES | variables, "roles": ["tried"]}]
     (directory / "play.yml").write_text(yaml.safe_dump(play))
-    line = ["ansible-playbook", "--inventory=localhost,", "--connection=local", str(directory / "play.yml")]
-    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    done = subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
-    document = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]
-    return [task["hosts"]["localhost"] for task in document["plays"][0]["tasks"]]
+    arguments = ["--inventory=localhost,", "--connection=local"]
+    return run_playbook(directory / "play.yml", *arguments, fails=None).results()
 
 
 def wrong(directory: Path, file: dict[str, Any]) -> str:

@@ -6,41 +6,32 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from checkout import REPOSITORY
+from playbook_run import run_playbook
 
 TOKEN = f"{REPOSITORY}/roles/cluster/templates/kubeadm/token.yml.j2"
 PREFLIGHT = f"{REPOSITORY}/roles/preflight"
 MINUTES = 15
 
 
-def run(zone: str, *tasks: dict[str, object]) -> list[dict[str, Any]]:
+def run(directory: Path, zone: str, *tasks: dict[str, object]) -> list[dict[str, Any]]:
     """The results of tasks on a controller in a time zone."""
     play = [{"hosts": "localhost", "gather_facts": False, "tasks": [*tasks]}]
-    done = subprocess.run(
-        ["ansible-playbook", "--inventory=localhost,", "--connection=local", "/dev/stdin"],
-        input=json.dumps(play),
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, "TZ": zone, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    document = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]
-    return [task["hosts"]["localhost"] for task in document["plays"][0]["tasks"]]
+    (directory / "play.yml").write_text(json.dumps(play))
+    return run_playbook(directory / "play.yml", "--inventory=localhost,", "--connection=local", TZ=zone).results()
 
 
 # POSIX: hours west of Greenwich.
 @pytest.mark.parametrize("zone", ["UTC", "EAST-9", "WEST5"])
-def test_a_join_token_lives_as_long_as_it_should_and_clocks_agree(zone: str) -> None:
+def test_a_join_token_lives_as_long_as_it_should_and_clocks_agree(tmp_path: Path, zone: str) -> None:
     before = time.time()
     rendered, vars_file, checked = run(
+        tmp_path,
         zone,
         {
             "ansible.builtin.debug": {"msg": f"{{{{ lookup('ansible.builtin.template', '{TOKEN}') | from_yaml }}}}"},
