@@ -22,11 +22,12 @@ dt{color:var(--soft);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere}a{color:
 .gate.shut{border-color:var(--shut)}.gate ul{margin:0;padding-left:1.2rem;overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:1.5rem}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600}
-.bars th{font-weight:400;
-white-space:nowrap;padding-right:.5rem;max-width:12rem;overflow:hidden;text-overflow:ellipsis}
-.bars .number{text-align:right;padding-right:.5rem;font-variant-numeric:tabular-nums}.bars .bar{width:70%}
+.bars th{font-weight:400;padding-right:.5rem;max-width:14rem;min-width:5rem}
+.bars .number{text-align:right;padding-right:.5rem;font-variant-numeric:tabular-nums}.bars .bar{width:60%}
 rect.critical{fill:var(--critical)}rect.high{fill:var(--high)}rect.medium{fill:var(--medium)}
-rect.low{fill:var(--low)}rect.info{fill:var(--info)}rect.namespace{fill:var(--link)}svg{display:block}
+rect.low{fill:var(--low)}rect.info{fill:var(--info)}rect.group,rect.same{fill:var(--link)}
+rect.new{fill:var(--shut)}rect.fixed{fill:var(--open)}svg{display:block}.trend{max-width:40rem}
+.policy{margin:.5rem 0;font-weight:600}.policy.open,td.open{color:var(--open)}.policy.shut,td.shut{color:var(--shut)}
 form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:end}form label{font-size:.9rem}
 fieldset{border:0;padding:0;margin:0;display:flex;flex-wrap:wrap;gap:.25rem .75rem}legend{font-size:.9rem;padding:0}
 input,select,button{font:inherit;color:inherit;background:var(--ground);border:1px solid var(--line);
@@ -34,7 +35,8 @@ border-radius:.25rem;
 padding:.25rem .5rem;max-width:100%}
 button{cursor:pointer}button:disabled{opacity:.5;cursor:default}
 .bars .number,thead th{white-space:nowrap}
-@media (min-width:45rem){td[data-name=Rule]{min-width:9.5rem}}
+@media (min-width:45rem){#table{table-layout:fixed}.column-severity{width:6.5rem}.column-namespace{width:13%}
+.column-resource{width:24%}.column-rule{width:10.5rem}.column-status{width:8.5rem}}
 :focus-visible{outline:3px solid var(--link);outline-offset:1px}
 thead button{border:0;padding:.25rem 0;background:none;font-weight:600}
 thead th[aria-sort=ascending] button::after{content:" \\25B2"}
@@ -45,11 +47,15 @@ td{overflow-wrap:anywhere;white-space:pre-line}td small{display:block;color:var(
 .severity{font-weight:600;white-space:nowrap}.severity.critical{color:var(--critical)}.severity.high{color:var(--high)}
 .severity.medium{color:var(--medium)}.severity.low{color:var(--low)}.severity.info{color:var(--info)}
 .bars td,.bars th{padding-top:.1rem;padding-bottom:.1rem}nav{margin:.75rem 0}
-@media (max-width:45rem){main>section>table thead{position:absolute;clip-path:inset(50%);width:1px;
+@media (max-width:45rem){.bars .bar{width:40%}main>section>table thead{position:absolute;clip-path:inset(50%);width:1px;
 height:1px;overflow:hidden}
 main>section>table tr{display:block;border-bottom:2px solid var(--line);padding:.4rem 0}
 main>section>table td{display:grid;grid-template-columns:6.5rem 1fr;border:0;padding:.1rem 0}
 main>section>table td::before{content:attr(data-name);color:var(--soft)}td>*{grid-column:2}}
+.index .number{font-variant-numeric:tabular-nums}.index td[data-name=Tool]{white-space:nowrap}
+@media (min-width:45rem){.index td.number,.index th.number{text-align:right;padding-right:1rem}
+.index td[data-name=Target]{min-width:12rem}}
+.index .verdict{font-weight:600;white-space:nowrap}
 @media print{form,nav{display:none}}
 """
 
@@ -61,21 +67,26 @@ SCRIPT: Final = """
   const statuses = ["counts", "known", "waived"];
   const size = 100;
   const form = document.getElementById("filter");
+  if (!form) return;
   const body = document.querySelector("#table tbody");
   const rows = data.rows;
   const texts = rows.map((row) => {
     const rule = data.rules[row[3]];
-    return [row[1], row[2], rule[0], rule[1], row[4], row[7]].join("\\n").toLowerCase();
+    return [data.severities[row[0]], row[1], row[2], rule[0], rule[1], row[4], statuses[row[5]], row[7]]
+      .join("\\n").toLowerCase();
   });
   let order = rows.map((_, index) => index);
   let column = 0, down = false, page = 0, shown = order;
 
-  const namespaces = [...new Set(rows.map((row) => row[1]))].sort();
-  for (const name of namespaces) {
-    const option = document.createElement("option");
-    option.value = "=" + name;
-    option.textContent = name || "(none)";
-    form.elements.namespace.append(option);
+  const number = (count) => count.toLocaleString("en");
+
+  if (form.elements.namespace) {
+    for (const name of [...new Set(rows.map((row) => row[1]))].sort()) {
+      const option = document.createElement("option");
+      option.value = "=" + name;
+      option.textContent = name || "(none)";
+      form.elements.namespace.append(option);
+    }
   }
 
   const value = (row) => column === 3 ? data.rules[row[3]][0] : row[column];
@@ -85,11 +96,19 @@ SCRIPT: Final = """
     return (down ? -by : by) || one - other;
   };
 
+  // Long names break behind their separators.
+  const write = (element, text) => {
+    for (const part of text.split(/(?<=[/:@._-])(?=\\w{2})/)) {
+      if (element.childNodes.length) element.append(document.createElement("wbr"));
+      element.append(part);
+    }
+  };
   const cell = (line, name, text, kind) => {
     const td = line.insertCell();
     td.dataset.name = name;
     const span = document.createElement("span");
-    span.textContent = text;
+    if (kind === "text") span.textContent = text;
+    else write(span, text);
     if (kind) span.className = kind;
     td.append(span);
     return td;
@@ -107,25 +126,39 @@ SCRIPT: Final = """
     const fresh = document.createElement("tbody");
     for (const index of shown.slice(page * size, (page + 1) * size)) {
       const row = rows[index], rule = data.rules[row[3]], line = fresh.insertRow();
-      const severity = data.severities[row[0]];
-      cell(line, names[0], severity, "severity " + severity);
-      cell(line, names[1], row[1]);
-      cell(line, names[2], row[2]);
-      const td = cell(line, names[3], rule[2] ? "" : rule[0]);
-      if (rule[2]) {
-        const link = document.createElement("a");
-        link.href = rule[2];
-        link.rel = "noopener noreferrer";
-        link.textContent = rule[0];
-        td.firstChild.append(link);
+      for (const column of data.columns) {
+        const name = names[column];
+        if (column === 0) {
+          const severity = data.severities[row[0]];
+          cell(line, name, severity, "severity " + severity);
+        } else if (column === 3) {
+          const td = cell(line, name, rule[2] ? "" : rule[0]);
+          if (!rule[2]) continue;
+          const link = document.createElement("a");
+          link.href = rule[2];
+          link.rel = "noopener noreferrer";
+          write(link, rule[0]);
+          td.firstChild.append(link);
+        } else if (column === 4) {
+          note(cell(line, name, row[4], "text"), row[6] || rule[3]);
+        } else if (column === 5) {
+          note(cell(line, name, statuses[row[5]]), row[7]);
+        } else {
+          cell(line, name, row[column]);
+        }
       }
-      const message = cell(line, names[4], row[4]);
-      note(message, row[6] || rule[3]);
-      note(cell(line, names[5], statuses[row[5]]), row[7]);
+    }
+    if (!shown.length) {
+      const td = fresh.insertRow().insertCell();
+      td.colSpan = data.columns.length;
+      td.className = "none";
+      td.textContent = "No finding fits the search and the filters.";
     }
     body.replaceChildren(...fresh.children);
-    const missing = data.all > rows.length ? ` The page has the worst ${rows.length} of ${data.all}.` : "";
-    document.getElementById("shown").textContent = `${shown.length} of ${rows.length} findings.${missing}`;
+    const whole = data.all > rows.length
+      ? `the worst ${number(rows.length)} of ${number(data.all)}` : number(rows.length);
+    document.getElementById("shown").textContent =
+      `${number(shown.length)} of ${whole} ${data.all === 1 ? "finding" : "findings"}.`;
     document.getElementById("page").textContent = `Page ${page + 1} of ${pages}`;
     document.getElementById("back").disabled = page === 0;
     document.getElementById("next").disabled = page >= pages - 1;
@@ -134,8 +167,8 @@ SCRIPT: Final = """
 
   const filter = () => {
     const words = form.elements.text.value.toLowerCase().split(/\\s+/).filter(Boolean);
-    const namespace = form.elements.namespace.value;
-    const status = statuses.indexOf(form.elements.status.value);
+    const namespace = form.elements.namespace ? form.elements.namespace.value : "";
+    const status = form.elements.status ? statuses.indexOf(form.elements.status.value) : -1;
     const wanted = new Set([...form.querySelectorAll("[name=severity]:checked")]
       .map((box) => data.severities.indexOf(box.value)));
     shown = order.filter((index) => {
@@ -150,7 +183,7 @@ SCRIPT: Final = """
   const sort = () => {
     order = order.sort(compare);
     document.querySelectorAll("#table th").forEach((th, index) => {
-      th.setAttribute("aria-sort", index !== column ? "none" : down ? "descending" : "ascending");
+      th.setAttribute("aria-sort", data.columns[index] !== column ? "none" : down ? "descending" : "ascending");
     });
     filter();
   };
