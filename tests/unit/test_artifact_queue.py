@@ -18,7 +18,7 @@ from typing import Any
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import Status, remove_tree
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue, open_catalogue
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import BEHIND, Effort
@@ -57,7 +57,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The module's option `catalogue`: three components in the order third, second, first."""
     home = tmp_path / "home"
     monkeypatch.setenv("PATH", f"{fake_go.install(home)}:/usr/bin:/bin")
-    monkeypatch.setattr(_go_build, "GO_PLACES", ())
+    monkeypatch.setattr(go, "GO_PLACES", ())
     for name in NAMES:
         fake_go.add_module(home, f"example.com/{name}", "v1.0.0", {"main.go": "package main"})
     (tmp_path / "cache").mkdir()

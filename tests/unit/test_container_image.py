@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import image as _container_image
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import image
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
     Entry,
@@ -68,9 +68,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(TOOL.format(python=sys.executable, home=str(home)))
         path.chmod(path.stat().st_mode | stat.S_IEXEC)
     monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
-    monkeypatch.setattr(
-        _container_image, "configured_sources", lambda suite: [f"deb http://mirror.example {suite} main"]
-    )
+    monkeypatch.setattr(image, "configured_sources", lambda suite: [f"deb http://mirror.example {suite} main"])
     return home
 
 
@@ -294,7 +292,7 @@ def test_a_debian_base_is_made_of_the_hosts_mirror(tools: Path, tmp_path: Path) 
 def test_a_wheel_is_unpacked_into_the_context(
     tools: Path, tmp_path: Path, base: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = _container_image.Runner.run
+    real = image.Runner.run
 
     def run(self: Any, argv: list[str], **rest: Any) -> str:
         if "pip" not in argv:
@@ -305,7 +303,7 @@ def test_a_wheel_is_unpacked_into_the_context(
             archive.writestr("bin/node", "node")
         return ""
 
-    monkeypatch.setattr(_container_image.Runner, "run", run)
+    monkeypatch.setattr(image.Runner, "run", run)
     recipe = recipe_of(tmp_path, base, wheel="node==24")
     build_image(image_entry(base.cache, recipe.reference, recipe.key()), recipe, effort=Effort(0))
     assert "wheel/bin/node" in json.loads((tools / "context.json").read_text())

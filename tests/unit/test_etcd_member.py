@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.etcd import member as _etcd_member
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd import member as etcd_member
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import (
     Member,
     await_health,
@@ -119,7 +119,7 @@ def test_waits_until_it_is_healthy(member: Member, monkeypatch: pytest.MonkeyPat
     def sleep(_: float) -> None:
         host.answers["member_list"] = answer("member_list.json")
 
-    monkeypatch.setattr(_etcd_member.time, "sleep", sleep)
+    monkeypatch.setattr(etcd_member.time, "sleep", sleep)
     assert await_health(member, host, 60)["healthy"]
 
 

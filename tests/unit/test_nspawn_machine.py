@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import cgroups, system, units
-from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import machine as _machine
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import machine as nspawn_machine
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.machine import Action, MachineDirectory
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.site import Machine, Site, site_from
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
@@ -118,7 +118,7 @@ def test_settings_are_compared_with_those_it_was_started_with(
     site: Site, tmp_path: Path, monkeypatch: Any, systemd: bool
 ) -> None:
     monkeypatch.setattr(system, "has_systemd", lambda: systemd)
-    monkeypatch.setattr(_machine, "UPLINK_RESOLVER", tmp_path / "resolv.conf")
+    monkeypatch.setattr(nspawn_machine, "UPLINK_RESOLVER", tmp_path / "resolv.conf")
 
     def described(**changes: Any) -> MachineDirectory:
         machine = MachineDirectory(site, dataclasses.replace(site.machines[0], **changes))

@@ -16,7 +16,7 @@ from typing import Any
 import fake_clients
 import fake_go
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as _go_build
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import go as artifacts_go
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue, open_catalogue
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.front_end import FrontEnd
@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     binaries = fake_clients.install(home)
     go = fake_go.install(tmp_path / "go")
-    monkeypatch.setattr(_go_build, "GO_PLACES", ())
+    monkeypatch.setattr(artifacts_go, "GO_PLACES", ())
     monkeypatch.setenv("PATH", f"{binaries}:{go}:/usr/bin:/bin")
     monkeypatch.setattr(sys, "executable", str(binaries / "python"))
     files = {

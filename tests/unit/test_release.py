@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import release as _release
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import release as artifacts_release
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import GoRecipe, Toolchain
@@ -226,7 +226,7 @@ def test_another_content_than_upstream_states_is_refused(upstream: tuple[Path, s
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """See Quiet; and nobody waits before the next attempt."""
-    monkeypatch.setattr(_release, "PAUSE", 0)
+    monkeypatch.setattr(artifacts_release, "PAUSE", 0)
     found: dict[str, list[int]] = {}
     monkeypatch.setattr(Quiet, "faults", found)
     return found
@@ -247,8 +247,8 @@ def test_what_fails_in_passing_is_tried_again(
 @pytest.mark.parametrize(
     ("fault", "asked", "said"),
     [
-        (503, _release.ATTEMPTS, "tool: HTTP Error 503"),
-        (-3, _release.ATTEMPTS, "tool: (the connection ended after 3 of 7 bytes|.*reset by peer)"),
+        (503, artifacts_release.ATTEMPTS, "tool: HTTP Error 503"),
+        (-3, artifacts_release.ATTEMPTS, "tool: (the connection ended after 3 of 7 bytes|.*reset by peer)"),
         (403, 1, "tool: HTTP Error 403"),
     ],
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.runs import guard as _run_guard
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs import guard
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import Holder, hold, unknown_tags
 from checkout import REPOSITORY
 
@@ -73,7 +73,7 @@ def test_sandboxes_do_not_share_a_lock(sandbox: str) -> None:
 
 def test_holder_is_named_and_its_end_frees_the_lock(sandbox: str) -> None:
     before = time.time()
-    command = [sys.executable, "-c", HOLD_AND_WAIT, _run_guard.__file__, sandbox]
+    command = [sys.executable, "-c", HOLD_AND_WAIT, guard.__file__, sandbox]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

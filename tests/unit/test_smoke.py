@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.checks import running as _smoke
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks import running as checks_running
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import HttpArguments, read_checks
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import Response
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.running import Result, Runner, http_problems, received
@@ -94,7 +94,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     stopped = Clock()
-    monkeypatch.setattr(_smoke.time, "monotonic", stopped.monotonic)
+    monkeypatch.setattr(checks_running.time, "monotonic", stopped.monotonic)
     return stopped
 
 
