@@ -52,7 +52,7 @@ class Node:
         }
         tasks: list[dict[str, Any]] = [
             {"ansible.builtin.include_role": {"name": "cicd.sandbox.sandbox", "public": True}},
-            {"ansible.builtin.include_vars": f"{REPOSITORY}/roles/cluster/vars/main.yml"},
+            {"ansible.builtin.include_vars": {"dir": f"{REPOSITORY}/roles/cluster/vars/main"}},
             {
                 "ansible.builtin.include_role": {"name": "cicd.sandbox.pki", "tasks_from": "ca", "public": True},
                 "vars": {"pki_ca_name": "kubernetes"},

@@ -93,7 +93,7 @@ def test_every_host_knows_members_that_only_their_own_group_describes(site: Site
     site.group_variables["etcd"] = {"etcd_members": 2, "etcd_client_port": 12379}
     site.groups["etcd"]["etcd-2"]["etcd_address"] = "etcd-2.lan"
     expected = "['https://198.18.0.11:12379', 'https://etcd-2.lan:12379']"
-    cluster = {"ansible.builtin.include_vars": f"{REPOSITORY}/roles/cluster/vars/main.yml"}
+    cluster = {"ansible.builtin.include_vars": {"dir": f"{REPOSITORY}/roles/cluster/vars/main"}}
     said = site.said(part("main", role="sandbox"), cluster, debug("__cluster_etcd_endpoints"), hosts="control_plane")
     assert said == [expected]
 
