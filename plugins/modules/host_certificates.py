@@ -290,7 +290,7 @@ def keep(module: AnsibleModule) -> dict[str, Any]:
         files.keep(f"{wanted.path}.crt", "0644", certificate)
         if Path(certificate["directory"]).is_dir():
             files.write(f"{wanted.directory.rstrip('/')}/ca.crt", authority, "0644", certificate)
-    watched = _expiry.look(module.params["watched"], renew_before)
+    watched = _expiry.inspect(module.params["watched"], renew_before)
     return {"changed": files.changed, "due": due, "requests": requests, "installed": installed, "watched": watched}
 
 

@@ -94,7 +94,7 @@ def main() -> None:
     if IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=str(IMPORT_ERROR))
     renew_before = timedelta(days=module.params["renew_before_days"])
-    module.exit_json(changed=False, certificates=_expiry.look(module.params["paths"], renew_before))
+    module.exit_json(changed=False, certificates=_expiry.inspect(module.params["paths"], renew_before))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.cicd.sandbox.plugins.filter.certificate_table import FilterModule
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificate_expiry import look, table
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificate_expiry import inspect, table
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -42,7 +42,7 @@ def kubeconfig(**user: str) -> str:
 
 
 def found(directory: Path, *patterns: str) -> list[dict[str, Any]]:
-    return look([f"{directory}/{pattern}" for pattern in patterns], MONTH)
+    return inspect([f"{directory}/{pattern}" for pattern in patterns], MONTH)
 
 
 def test_a_file_is_told_with_all_that_is_asked_of_it(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def hosts(directory: Path, **files: bytes) -> dict[str, dict[str, Any]]:
         host, _, name = place.partition("_")
         (directory / host).mkdir(exist_ok=True)
         (directory / host / f"{name}.crt").write_bytes(content)
-    return {path.name: {"certificates": look([f"{path}/*.crt"], MONTH)} for path in sorted(directory.iterdir())}
+    return {path.name: {"certificates": inspect([f"{path}/*.crt"], MONTH)} for path in sorted(directory.iterdir())}
 
 
 def test_those_that_end_first_are_shown_and_each_authority_once(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.host.daemon import (
     Daemon,
     DaemonError,
     address_of,
+    detach,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import start_ticks
 from ansible_collections.cicd.sandbox.plugins.modules import daemon as module
@@ -112,6 +114,32 @@ def test_reads_addresses() -> None:
     for text in ("80", ":80", "127.0.0.1:http"):
         with pytest.raises(DaemonError, match="is not <address>:<port>"):
             address_of(text)
+
+
+def test_work_goes_on_without_who_started_it(tmp_path: Path) -> None:
+    log = tmp_path / "log/work"
+
+    def work(announce: Callable[[str], None]) -> None:
+        announce(f"{os.getpid()} {os.getsid(0)} {Path.cwd()}")
+        os.write(1, b"said\n")
+        (tmp_path / "done").write_text("x")
+
+    pid, session, directory = detach(work, log).split()
+    assert int(pid) != os.getpid()
+    assert int(session) not in {os.getsid(0), int(pid)}, "it could get a terminal again"
+    assert directory == "/"
+    deadline = time.monotonic() + 10
+    while start_ticks(int(pid)) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert log.read_text() == "said\n"
+    assert (tmp_path / "done").stat().st_mode & 0o777 == 0o644
+
+
+def test_work_that_does_not_begin_announces_nothing(tmp_path: Path) -> None:
+    def work(_announce: Callable[[str], None]) -> None:
+        raise ValueError("no such thing")
+
+    assert detach(work, tmp_path / "log") == ""
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:

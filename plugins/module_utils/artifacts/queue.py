@@ -14,11 +14,10 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import Catalogue, ComponentPlan
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import BEHIND, Effort
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.daemon import detach
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held, is_held
 
 CACHED, BUILDING, QUEUED, FAILED, MISSING = "cached", "building", "queued", "failed", "missing"
@@ -268,53 +268,27 @@ def mark_queued(catalogue: Catalogue, names: Sequence[str]) -> None:
 
 def start(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int = 10) -> int:
     """Start a detached runner; its process id. When this returns, the components' states say "queued"."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setsid()
-            if os.fork() == 0:
-                os.close(reader)
-                _serve(catalogue, names, owner, slots, niceness, writer)
-        finally:
-            # Nothing above may run on in this copy of the process.
-            if sys.exc_info()[1] is not None:
-                traceback.print_exc()
-            os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as stream:
-        answer = stream.read().strip()
+    log = catalogue.cache / "queue" / "log" / f"runner-{owner}.log"
+    answer = detach(lambda announce: _serve(catalogue, names, owner, slots, niceness, announce), log)
     if not answer.isdigit():
         raise ArtifactError(f"the background runner did not start: {answer}")
     return int(answer)
 
 
-def _serve(catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int, writer: int) -> None:
+def _serve(
+    catalogue: Catalogue, names: Sequence[str], owner: str, slots: int, niceness: int, announce: Callable[[str], None]
+) -> None:
     """What the detached process does."""
     pid = os.getpid()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.chdir("/")
-    # Whoever runs a play reads what root has made here.
-    os.umask(0o022)
-    log = catalogue.cache / "queue" / "log" / f"runner-{owner}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, source in ((0, null), (1, output), (2, output)):
-        os.dup2(source, descriptor)
     lock = runner_lock(catalogue.cache, owner, pid)
     with held(lock):
         try:
             lock.write_text("\n".join(entry.label for plan in catalogue.plans(names) for entry in plan.entries))
             mark_queued(catalogue, names)
         except (ArtifactError, OSError) as error:
-            os.write(writer, str(error).encode())
+            announce(str(error))
             raise
-        os.write(writer, str(pid).encode())
-        os.close(writer)
+        announce(str(pid))
         sweep(catalogue.cache)
         run(catalogue, names, slots, niceness)
         lock.unlink()

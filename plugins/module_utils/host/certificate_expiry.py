@@ -47,7 +47,7 @@ class Ending:
         }
 
 
-def look(patterns: Sequence[str], renew_before: timedelta) -> list[dict[str, Any]]:
+def inspect(patterns: Sequence[str], renew_before: timedelta) -> list[dict[str, Any]]:
     """Describe the certificates of all files that patterns of the shell match; what is not there is left out."""
     now = datetime.now(UTC)
     paths = sorted({path for pattern in patterns for path in _matching(pattern)})

@@ -1,10 +1,10 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that run in the background on a host without systemd; no Ansible in here.
+"""Work and programs in the background, on a host with or without systemd; no Ansible in here.
 
-What was started is remembered in ``<directory>/<name>.json``: process id, the moment it started (in clock ticks after
-boot, field 22 of proc(5)'s ``stat``), the boot and the command line. A process id alone proves nothing: another process
-may have it after a reboot.
+A program that was started is remembered in ``<directory>/<name>.json``: process id, the moment it started (in clock
+ticks after boot, field 22 of proc(5)'s ``stat``), the boot and the command line. A process id alone proves nothing:
+another process may have it after a reboot.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,6 +58,51 @@ def accepts(address: tuple[str, int]) -> bool:
     with suppress(OSError), socket.create_connection(address, timeout=1):
         return True
     return False
+
+
+def detach(work: Callable[[Callable[[str], None]], None], log: Path) -> str:
+    """Run ``work`` in a process that outlives this one and leads a session of its own; return what it announces.
+
+    ``work`` is given a function that it calls once, with one text: that it has begun, or why it can't. "" is returned
+    where it ended without. What it prints is added to ``log``; files that it makes can be read by all.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                os.close(reader)
+                _settle(log)
+
+                def announce(text: str) -> None:
+                    os.write(writer, text.encode())
+                    os.close(writer)
+
+                work(announce)
+        finally:
+            # Nothing above may run on in this copy of the process.
+            if sys.exc_info()[1] is not None:
+                traceback.print_exc()
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as stream:
+        return stream.read()
+
+
+def _settle(log: Path) -> None:
+    """Leave terminal, directory and standard streams of who started this process."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.chdir("/")
+    os.umask(0o022)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, descriptor)
 
 
 class Daemon:
