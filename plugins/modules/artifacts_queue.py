@@ -36,6 +36,12 @@ options:
         waits for or else the one that the site needs first. What is made beside it gives way to it.
     type: int
     default: 10
+  refresh_days:
+    description:
+      - Days after which the images that others start from are made anew for security updates, and the others with them.
+      - V(0) keeps them as long as they are.
+    type: int
+    default: 0
   state:
     description: Whether what is missing gets made, or the owner's running queue is ended.
     type: str
@@ -67,6 +73,11 @@ started:
   returned: when O(state=started)
   type: list
   elements: str
+refreshed:
+  description: Images that others start from and that were too old.
+  returned: when O(state=started)
+  type: list
+  elements: str
 pid:
   description: The background process, or 0.
   returned: when O(state=started)
@@ -78,6 +89,8 @@ stopped:
   elements: int
 """
 
+from datetime import UTC, datetime
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import CATALOGUE_SPEC, open_catalogue
@@ -88,6 +101,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue impor
     survey,
     unattended,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.refresh import refresh
 
 
 def main() -> None:
@@ -99,6 +113,7 @@ def main() -> None:
             "owner": {"type": "str", "required": True},
             "slots": {"type": "int", "default": 2},
             "niceness": {"type": "int", "default": 10},
+            "refresh_days": {"type": "int", "default": 0},
             "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         },
         supports_check_mode=True,
@@ -112,6 +127,10 @@ def main() -> None:
             else:
                 stopped = stop(catalogue.cache, params["owner"])
             module.exit_json(changed=bool(stopped), stopped=stopped)
+        now = datetime.now(UTC)
+        refreshed = refresh(catalogue, params["refresh_days"], now, dry_run=module.check_mode)
+        if refreshed:
+            catalogue = open_catalogue(params["catalogue"])
         names = params["names"] if params["names"] is not None else catalogue.names
         found = survey(catalogue, names)
         todo = unattended(catalogue, found, params["owner"])
@@ -121,7 +140,7 @@ def main() -> None:
     except (ArtifactError, OSError) as error:
         module.fail_json(msg=str(error))
     states = {state.component: state.state for state in found}
-    module.exit_json(changed=bool(todo), states=states, started=todo, pid=pid)
+    module.exit_json(changed=bool(todo or refreshed), states=states, started=todo, refreshed=refreshed, pid=pid)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,17 @@ options:
     type: list
     elements: str
     default: []
+  max_age_days:
+    description:
+      - Days after which a root is made anew, for security updates. The old one stays for the machines that stand on it.
+      - V(0) keeps it as long as it is.
+    type: int
+    default: 0
+  kept_for:
+    description: Files of machines; where all of them are there no machine is made, and a root is kept whatever its age.
+    type: list
+    elements: path
+    default: []
 author:
   - cicd.sandbox contributors
 attributes:
@@ -64,6 +75,10 @@ key:
   returned: success
   type: str
   sample: c687289284c8734f
+refreshed:
+  description: Whether it was made because the one before was too old.
+  returned: success
+  type: bool
 log:
   description: The last lines of mmdebstrap.
   returned: failure
@@ -77,6 +92,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root im
     DebianRootError,
     Recipe,
     ensure,
+    newest,
 )
 
 
@@ -93,6 +109,8 @@ def main() -> None:
                 "default": "minbase",
             },
             "disabled_services": {"type": "list", "elements": "str", "default": []},
+            "max_age_days": {"type": "int", "default": 0},
+            "kept_for": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -102,11 +120,15 @@ def main() -> None:
         variant=module.params["variant"],
         disabled_services=tuple(module.params["disabled_services"]),
     )
+    cache = Path(module.params["cache"])
+    kept = bool(module.params["kept_for"]) and all(Path(path).exists() for path in module.params["kept_for"])
+    days = 0 if kept else module.params["max_age_days"]
+    before = newest(cache, recipe)
     try:
-        path, changed = ensure(Path(module.params["cache"]), recipe, dry_run=module.check_mode)
+        path, changed = ensure(cache, recipe, max_age_days=days, dry_run=module.check_mode)
     except DebianRootError as error:
         module.fail_json(msg=f"{error}\n{error.log}".strip(), log=error.log)
-    module.exit_json(changed=changed, path=str(path), key=recipe.key)
+    module.exit_json(changed=changed, path=str(path), key=recipe.key, refreshed=changed and before is not None)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import debian_root as _debian_root
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import (
+    MARKER,
     DebianRootError,
     Recipe,
     command,
     debian_sources,
     ensure,
 )
+from ansible_collections.cicd.sandbox.plugins.modules import debian_root
 
 RECIPE = Recipe("bookworm", ("systemd", "python3"), disabled_services=("nginx",))
 
@@ -93,3 +99,53 @@ def test_a_missing_mmdebstrap_is_named(tmp_path: Path, monkeypatch: Any) -> None
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DebianRootError, match="Debian package mmdebstrap"):
         ensure(tmp_path / "cache", RECIPE)
+
+
+# --- age --------------------------------------------------------------------------------------------------------------
+
+
+def made_at(root: Path, time: datetime) -> None:
+    os.utime(root / MARKER, (time.timestamp(), time.timestamp()))
+
+
+def test_a_root_that_is_too_old_gets_another_beside_it(tmp_path: Path, mmdebstrap: Path) -> None:
+    cache, now = tmp_path / "cache", datetime(2026, 11, 29, 12, tzinfo=UTC)
+    old, _ = ensure(cache, RECIPE, now=now)
+    made_at(old, now - timedelta(days=31))
+    assert ensure(cache, RECIPE, now=now) == (old, False)
+    assert ensure(cache, RECIPE, max_age_days=31, now=now) == (old, False)
+    foreseen, changed = ensure(cache, RECIPE, max_age_days=30, now=now, dry_run=True)
+    assert (changed, foreseen.exists()) == (True, False)
+    new, changed = ensure(cache, RECIPE, max_age_days=30, now=now)
+    assert (new, changed) == (foreseen, True)
+    # Machines stand on the old one.
+    assert (old / "file").exists()
+    made_at(new, now)
+    for later in (timedelta(), timedelta(hours=1), timedelta(days=30)):
+        assert ensure(cache, RECIPE, max_age_days=30, now=now + later) == (new, False)
+    # Whoever does not ask for its age gets the same one.
+    assert ensure(cache, RECIPE, now=now) == (new, False)
+
+
+def test_a_root_is_kept_while_no_machine_is_made(
+    tmp_path: Path, mmdebstrap: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(**more: Any) -> dict[str, Any]:
+        arguments = {"cache": str(tmp_path / "cache"), "suite": "bookworm", "max_age_days": 30, **more}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            debian_root.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    first = call()
+    assert (first["changed"], first["refreshed"]) == (True, False)
+    made_at(Path(first["path"]), datetime.now(UTC) - timedelta(days=31))
+    layer, other = tmp_path / "worker-1/lower", tmp_path / "worker-2/lower"
+    layer.parent.mkdir()
+    layer.touch()
+    assert call(kept_for=[str(layer)])["changed"] is False
+    foreseen = call(kept_for=[str(layer), str(other)], _ansible_check_mode=True)
+    assert (foreseen["changed"], foreseen["refreshed"]) == (True, True)
+    second = call(kept_for=[str(layer), str(other)])
+    assert (second["changed"], second["refreshed"], second["path"]) == (True, True, foreseen["path"])
+    assert call()["changed"] is False

@@ -82,3 +82,11 @@ def test_hosts_of_yours_are_reached_at_their_own_names(tmp_path: Path) -> None:
     assert "machines on hosts of yours.</p>" in said["page"]
     assert next(row["what"] for row in said["secrets"]) == "kubeconfig, context prod-user@production"
     assert not [row for row in said["secrets"] if "SSH" in row["what"]]
+
+
+def test_what_was_made_anew_for_security_updates_is_said(tmp_path: Path) -> None:
+    base = "docker.io/library/debian:trixie-slim"
+    said = summary(tmp_path, {}, machines_root={"refreshed": True}, artifacts_refreshed=[base])
+    for name in ("root file system of the machines", base):
+        assert f"made anew for security updates, older than 30 days: {name}" in said["text"]
+    assert "made anew" not in summary(tmp_path, {})["text"]

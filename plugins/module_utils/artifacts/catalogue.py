@@ -25,6 +25,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image impor
     application_version,
     base_references,
     build_image,
+    generation,
     image_entry,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import KINDS, Package, packages_key
@@ -51,12 +52,16 @@ Recipe = TypeVar("Recipe", GoRecipe, Release, FrontEnd, Package)
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """An image and where it lies in the cache; `own` images exist nowhere upstream."""
+    """An image and where it lies in the cache.
+
+    own: it exists nowhere upstream. base: it has nothing but what a distribution or upstream mends under the same name.
+    """
 
     reference: Reference
     entry: Entry
     make: ImageRecipe | Reference
     own: bool
+    base: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,8 +245,10 @@ class Catalogue:
         reference = Reference.parse(image["reference"])
         own = not image.get("official", True)
         if self._source == "release" and not own:
-            key = content_key({"copy": str(reference)})
-            return ImagePlan(reference, image_entry(self.cache, reference, key), reference, own)
+            base = not image.get("files") and not image.get("parts")
+            since = generation(self.cache, reference) if base else ""
+            key = content_key({"copy": str(reference), **({"generation": since} if since else {})})
+            return ImagePlan(reference, image_entry(self.cache, reference, key), reference, own, base)
         known = for_version(name, image, self.version(name))
         wrong = set(known) - IMAGE_KEYS
         if wrong:
@@ -256,7 +263,7 @@ class Catalogue:
             recipe = ImageRecipe(**{**vars(recipe), "reference": tagged})
             self._owners[tagged] = name
             return ImagePlan(tagged, image_entry(self.cache, tagged, key), recipe, own)
-        return ImagePlan(reference, image_entry(self.cache, reference, key), recipe, own)
+        return ImagePlan(reference, image_entry(self.cache, reference, key), recipe, own, bool(recipe.debootstrap))
 
     def _image_recipe(
         self, name: str, image: Mapping[str, Any], reference: Reference, entry: Entry | None
@@ -279,6 +286,7 @@ class Catalogue:
             files=files,
             parts=parts,
             debootstrap=dict(image.get("debootstrap", {})),
+            generation=generation(self.cache, reference) if image.get("debootstrap") else "",
             wheel=str(image.get("wheel", "")),
             wheel_sum=str(image.get("wheel_sum", "")),
         )

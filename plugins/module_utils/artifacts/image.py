@@ -205,6 +205,7 @@ class ImageRecipe:
     debootstrap: {suite, include} of a Debian root that is put in the context as root.tar.
     wheel: a PyPI requirement whose wheel is unpacked in the context as wheel/; wheel_sum: the wheel's SHA-256.
     bases: the images its Containerfile starts from → their cache entries.
+    generation: the day on which an earlier one was found too old; changes the key and nothing else.
     """
 
     reference: Reference
@@ -216,6 +217,7 @@ class ImageRecipe:
     wheel: str = ""
     wheel_sum: str = ""
     bases: dict[Reference, Entry] = field(default_factory=dict)
+    generation: str = ""
 
     @property
     def containerfile(self) -> Path:
@@ -237,14 +239,31 @@ class ImageRecipe:
                 "debootstrap": self.debootstrap,
                 "wheel": self.wheel,
                 "bases": {str(reference): entry.key for reference, entry in self.bases.items()},
+                **({"generation": self.generation} if self.generation else {}),
             }
         )
 
 
 def image_entry(cache: Path, reference: Reference, key: str) -> Entry:
     """Where an image lies in the cache."""
-    name = re.sub(r"[/:]", "_", f"{reference.registry}/{reference.repository}")
-    return Entry(cache, name, reference.tag, key, kind="images")
+    return Entry(cache, _folder_name(reference), reference.tag, key, kind="images")
+
+
+def _folder_name(reference: Reference) -> str:
+    return re.sub(r"[/:]", "_", f"{reference.registry}/{reference.repository}")
+
+
+def generation_file(cache: Path, reference: Reference) -> Path:
+    """Where it is kept when a base was found too old: a day as in ISO 8601."""
+    return cache / "images" / _folder_name(reference) / f".generation-{reference.tag}"
+
+
+def generation(cache: Path, reference: Reference) -> str:
+    """The day on which a base was last found too old, or nothing."""
+    try:
+        return generation_file(cache, reference).read_text().strip()
+    except OSError:
+        return ""
 
 
 def layout_digest(layout: Path) -> str:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,19 @@ def is_complete(root: Path, recipe: Recipe) -> bool:
     return marker.get("key") == recipe.key
 
 
-def ensure(cache: Path, recipe: Recipe, *, dry_run: bool = False) -> tuple[Path, bool]:
+def newest(cache: Path, recipe: Recipe) -> Path | None:
+    """Return the root that was made last from ``recipe``, if any."""
+    made = [root for root in cache.glob(f"{recipe.key}*") if is_complete(root, recipe)]
+    return max(made, key=lambda root: (root / MARKER).stat().st_mtime, default=None)
+
+
+def ensure(
+    cache: Path, recipe: Recipe, *, max_age_days: int = 0, now: datetime | None = None, dry_run: bool = False
+) -> tuple[Path, bool]:
     """Return the directory of the root file system and whether it had to be made.
+
+    One that is older than ``max_age_days``, unless these are 0, is not used: another is made beside it, since machines
+    may stand on it. ``now`` has a time zone; it is the clock's if not given.
 
     A run that was killed leaves ``<key>.partial``, which the next one removes. Two runs at once wait
     for each other on a lock.
@@ -122,8 +134,13 @@ def ensure(cache: Path, recipe: Recipe, *, dry_run: bool = False) -> tuple[Path,
         DebianRootError: mmdebstrap is missing or failed.
     """
     root = cache / recipe.key
-    if is_complete(root, recipe):
-        return root, False
+    now = now or datetime.now(UTC)
+    last = newest(cache, recipe)
+    if last:
+        age = now - datetime.fromtimestamp((last / MARKER).stat().st_mtime, UTC)
+        if not max_age_days or age <= timedelta(days=max_age_days):
+            return last, False
+        root = cache / f"{recipe.key}-{now.date().isoformat()}"
     if dry_run:
         return root, True
     if shutil.which("mmdebstrap") is None:
