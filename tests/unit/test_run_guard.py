@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs import guard
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import Holder, hold, unknown_tags
-from checkout import REPOSITORY
+from checkout import REPOSITORY, load
 
 PLAYBOOK = """
 - hosts: localhost
@@ -167,3 +167,10 @@ def test_unknown_tag_is_refused(tmp_path: Path, sandbox: str) -> None:
 
 def test_molecules_own_tags_are_not_unknown() -> None:
     assert unknown_tags(["molecule-idempotence-notest", "molecule-notest", "notest", "setp"], ["step"]) == ["setp"]
+
+
+@pytest.mark.parametrize("name", ["open", "status", "tools"])
+def test_who_only_looks_takes_no_lock(name: str) -> None:
+    """Imported playbooks are given it by their import."""
+    plays = load(REPOSITORY / f"playbooks/{name}.yml")
+    assert [play["name"] for play in plays if play.get("vars", {}).get("run_guard_lock") is not False] == []
