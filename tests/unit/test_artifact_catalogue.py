@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.cicd.sandbox.plugins.doc_fragments.artifact_catalogue import ModuleDocFragment
 from ansible_collections.cicd.sandbox.plugins.filter.components_of_roles import components_of_roles
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import (
+    CATALOGUE_SPEC,
     Catalogue,
     check_catalogue,
     open_catalogue,
@@ -330,3 +333,10 @@ def test_our_images_carry_versions(own: dict[str, Any]) -> None:
         for image in component.get("images", []):
             tag = Reference.parse(image["reference"]).tag
             assert tag != "latest" or "application" in image or "busybox" in image["reference"]
+
+
+def test_what_plugins_take_is_documented() -> None:
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]["catalogue"]["suboptions"]
+    assert {name: bool(option.get("required")) for name, option in documented.items()} == {
+        name: bool(option.get("required")) for name, option in CATALOGUE_SPEC.items()
+    }

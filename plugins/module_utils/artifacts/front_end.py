@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Runner, remove_tree
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import install_wheels
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 
 MANAGERS = ("npm", "pnpm", "yarn")
@@ -35,7 +36,8 @@ class FrontEnd:
     folder: where its lock file is, "." for the module's own.
     manager: npm, or "yarn@version" or "pnpm@version", which npx gets.
     install: what its installation is told beside --frozen-lockfile (npm: ci) and --ignore-scripts.
-    commands: command lines that are run in the folder afterwards; "yarn" and "pnpm" are those of `manager`.
+    commands: command lines that are run in the folder afterwards; "yarn" and "pnpm" are those of `manager`, in
+        upstream's scripts as well.
     env: environment of all of them.
     node: PyPI's requirement of Node; node_sum: SHA-256 of its wheel.
     """
@@ -59,13 +61,6 @@ class FrontEnd:
         """All that decides what is built, for a key."""
         return {name: value for name, value in asdict(self).items() if value and name != "node_sum"}
 
-    def argv(self, line: Sequence[str]) -> list[str]:
-        """A command line with the manager that the recipe names."""
-        name = self.manager.partition("@")[0]
-        if line[0] == name and name != "npm":
-            return ["npx", "--yes", self.manager, *line[1:]]
-        return list(line)
-
     def build(self, module: Path, cache: Path, runner: Runner) -> None:
         """Install its packages and run its commands in `module`, a writable copy.
 
@@ -74,21 +69,22 @@ class FrontEnd:
         folder = module / self.folder
         if not (folder / "package.json").is_file():
             raise ArtifactError(f"the module has no {self.folder}/package.json")
-        env = client_environment(cache, install_node(cache, self.node, self.node_sum, runner), self.env)
+        node = install_node(cache, self.node, self.node_sum, runner)
+        env = client_environment(cache, [install_manager(node, self.manager), node], self.env)
         name = self.manager.partition("@")[0]
         runner.step(f"installing the packages of {self.folder}")
-        install = self.argv([name, *INSTALL[name], "--ignore-scripts", *self.install])
+        install = [name, *INSTALL[name], "--ignore-scripts", *self.install]
         runner.run(install, cwd=folder, env=env, progress="lines")
         for line in self.commands:
             runner.step(f"building {self.folder}: {' '.join(line)}")
-            runner.run(self.argv(line), cwd=folder, env=env, progress="lines")
+            runner.run(line, cwd=folder, env=env, progress="lines")
 
 
-def client_environment(cache: Path, node: Path, own: Mapping[str, str]) -> dict[str, str]:
+def client_environment(cache: Path, programs: Sequence[Path], own: Mapping[str, str]) -> dict[str, str]:
     """The environment of npm and its like: the host's own (registry, proxies, CA files), and what is built with."""
     return {
         **os.environ,
-        "PATH": f"{node}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": os.pathsep.join([*map(str, programs), os.environ.get("PATH", os.defpath)]),
         "npm_config_cache": str(cache / "npm"),
         "npm_config_audit": "false",
         "npm_config_fund": "false",
@@ -119,3 +115,12 @@ def install_node(cache: Path, requirement: str, wheel_sum: str, runner: Runner) 
             remove_tree(folder)
             partial.rename(folder)
     return folder / "bin"
+
+
+def install_manager(node: Path, manager: str) -> Path:
+    """A folder with the program "yarn" or "pnpm", which npx has in that version: upstream's scripts call it, too."""
+    folder = node.with_name("managers") / manager
+    name, _, version = manager.partition("@")
+    if version:
+        files.write_changed(folder / name, f'#!/bin/sh\nexec npx --yes {manager} "$@"\n', mode=0o755)
+    return folder
