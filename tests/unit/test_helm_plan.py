@@ -103,6 +103,13 @@ def test_an_object_that_somebody_removed_is_missed(fake: FakeKubernetes, api: Ku
     assert (found.state, found.reason) == (State.INCOMPLETE, "Deployment shop/web is missing")
 
 
+def test_a_kind_that_nobody_serves_any_more_is_missed(fake: FakeKubernetes, api: KubernetesApi, web: Release) -> None:
+    gone = "apiVersion: example.org/v1\nkind: Gone\nmetadata: {name: web}\n"
+    fake.objects = [helm_secret("web", web.chart, {"replicas": 2}, manifest=gone)]
+    (found,) = survey(api, [web])
+    assert (found.state, found.reason) == (State.INCOMPLETE, "Gone shop/web is missing")
+
+
 def test_a_job_may_go_when_it_is_done(fake: FakeKubernetes, api: KubernetesApi, web: Release) -> None:
     job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: web}\n"
     fake.objects = [helm_secret("web", web.chart, {"replicas": 2}, manifest=job)]

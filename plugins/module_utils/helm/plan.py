@@ -206,7 +206,7 @@ def existing(api: Api, wanted: Iterable[Target]) -> set[Target]:
             objects = api.objects(Target(kind, version, namespace))
         except KubernetesError as error:
             # A kind that is gone, with its CustomResourceDefinition.
-            if error.absent:
+            if error.unserved:
                 return []
             raise
         names = {item["metadata"]["name"] for item in objects}

@@ -52,12 +52,16 @@ API_VERSIONS = {
 
 
 class KubernetesError(Exception):
-    """Why there is no answer. ``final`` when asking again can't help, ``absent`` when the object does not exist."""
+    """Why there is no answer.
 
-    def __init__(self, message: str, *, final: bool = False, absent: bool = False) -> None:
+    ``final`` when asking again can't help, ``absent`` when the object does not exist, ``unserved`` when its kind doesn't.
+    """
+
+    def __init__(self, message: str, *, final: bool = False, absent: bool = False, unserved: bool = False) -> None:
         super().__init__(message)
         self.final = final
         self.absent = absent
+        self.unserved = unserved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +153,7 @@ class KubernetesApi:
         if known is None or target.kind not in known:
             known = self._discover(root, version, until)
         if target.kind not in known:
-            raise KubernetesError(f"the API server knows no kind {target.kind} in {version}", absent=True)
+            raise KubernetesError(f"the API server knows no kind {target.kind} in {version}", unserved=True)
         plural, namespaced = known[target.kind]
         namespace = target.namespace or ("default" if target.name else None)
         return f"{root}/namespaces/{namespace}/{plural}" if namespaced and namespace else f"{root}/{plural}"
@@ -159,7 +163,7 @@ class KubernetesApi:
             listed = self.get(root, until=until).get("resources") or []
         except KubernetesError as exc:
             if exc.absent:
-                raise KubernetesError(f"the API server does not serve {version}", absent=True) from None
+                raise KubernetesError(f"the API server does not serve {version}", unserved=True) from None
             raise
         known = {
             item["kind"]: (item["name"], bool(item.get("namespaced"))) for item in listed if "/" not in item["name"]
