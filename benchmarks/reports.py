@@ -3,17 +3,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Times reading and judging reports against json.loads on the same file, and compares their memory.
 
-Usage: benchmarks/reports.py [TOOL ...] [MEGABYTES ...]    (default: all, 1 10 100)
+Usage: benchmarks/reports.py [--outputs] [TOOL ...] [MEGABYTES ...]    (default: all, 1 10 100)
 
 Every measurement is a process of its own, the best of seven, in turns; memory is its peak, less what Python has before.
 All get the file's bytes. The goals for 100 MB are 1.3 times the time and twice the memory. The modules switch Python's
 cycle collector off; what json.loads takes without it is measured for comparison.
+
+With --outputs, a report of 200,000 findings is judged with ten waivers and a baseline, and JUnit, SARIF, page and JSON
+are written. The goals are 5 seconds, and twice the memory of json.loads on the report.
+
+Seconds are the processor's. How fast a machine is changes with its neighbours: each line ends with what a fixed piece
+of work took beside it by the clock and of the processor, in multiples of REFERENCE_SECONDS, which is what it takes in a
+fast hour of the machine that the goals were set for.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -28,6 +37,14 @@ from ansible.plugins.loader import init_plugin_loader
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROUNDS = 7
+# With all outputs, of which one round takes seconds.
+OUTPUT_ROUNDS = 3
+FINDINGS = 200_000
+REFERENCE_SECONDS = 0.85
+WAIVERS = [
+    {"rule": rule, "resource": f"*{number}", "namespace": f"team-{number}", "reason": "known", "expires": "2099-01-01"}
+    for number, rule in enumerate(["*", "POP-1*", "C-00*", "CVE-*", "IST01*"] * 2)
+]
 
 
 def popeye() -> Iterator[str]:
@@ -180,11 +197,41 @@ def write(tool: str, size: int, path: Path) -> None:
         file.write(end)
 
 
-def measured(tool: str, path: Path) -> dict[str, tuple[float, float]]:
+def work(_: int) -> int:
+    """Be the fixed piece of work."""
+    result = 0
+    for number in range(12_000_000):
+        result += number * number & 7
+    return result
+
+
+def slowness() -> tuple[float, float]:
+    """How many times slower the machine is now than in a fast hour, by the clock and by the processors' own time.
+
+    The fixed work is done on two cores at once; where other programs share them, only the clock shows it.
+    """
+    begun, spent = time.monotonic(), sum(os.times()[2:4])
+    with multiprocessing.Pool(2) as pool:
+        pool.map(work, range(2))
+        elapsed = time.monotonic() - begun
+        # Processes are counted once they have ended.
+        pool.close()
+        pool.join()
+    spent = sum(os.times()[2:4]) - spent
+    return max(1.0, elapsed / REFERENCE_SECONDS), max(1.0, spent / 2 / REFERENCE_SECONDS)
+
+
+def slower(before: tuple[float, float]) -> str:
+    """Say how slow the machine was between then and now."""
+    clock, processor = ((one + other) / 2 for one, other in zip(before, slowness(), strict=True))
+    return f"{clock:>6.2f} {processor:>6.2f}"
+
+
+def measured(tool: str, path: Path, kinds: tuple[str, ...], rounds: int) -> dict[str, tuple[float, float]]:
     """CPU seconds and MB that a fresh process takes for each: other processes shall not count."""
-    runs: dict[str, list[list[float]]] = {"loads": [], "uncollected": [], "report": []}
+    runs: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
     # In turns: a machine that gets busier makes all of them slower.
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for what, results in runs.items():
             command = [sys.executable, __file__, "--measure", what, tool, str(path)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -192,22 +239,30 @@ def measured(tool: str, path: Path) -> dict[str, tuple[float, float]]:
     return {what: (min(run[0] for run in some), min(run[1] for run in some)) for what, some in runs.items()}
 
 
+def imported(name: str) -> Any:
+    return importlib.import_module(f"ansible_collections.cicd.sandbox.plugins.module_utils.reports.{name}")
+
+
 def measure(what: str, tool: str, path: Path) -> None:
     """Be the process that is measured; print seconds and MB."""
     init_plugin_loader([str(REPOSITORY / ".collections")])
-    running = importlib.import_module("ansible_collections.cicd.sandbox.plugins.module_utils.reports.running")
-    data: Any = path.read_bytes()
+    running = imported("running")
+    data: Any = path.read_bytes() if what != "outputs" else b""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.process_time()
+    result: Any = None
     if what == "loads":
-        result: Any = json.loads(data)
-    elif what == "uncollected":
+        result = json.loads(data)
+    elif what == "outputs":
         with running.without_collector():
-            result = json.loads(data)
+            outputs(tool, path)
     else:
         with running.without_collector():
-            judgement = running.judge(running.read_report(tool, data, str(path)), running.Policy())
-            result = running.answer(judgement, 200)
+            if what == "uncollected":
+                result = json.loads(data)
+            else:
+                judgement = running.judge(running.read_report(tool, data, str(path)), running.Policy())
+                result = running.answer(judgement, 200)
     seconds = time.process_time() - begun
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sys.stdout.write(json.dumps([seconds, (after - before + len(data) / 1024) / 1000]))
@@ -217,27 +272,96 @@ def measure(what: str, tool: str, path: Path) -> None:
     os._exit(0)
 
 
+def outputs(tool: str, path: Path) -> None:
+    """Judge with waivers and a baseline, and write all outputs, as the modules do."""
+    running, shared, written = imported("running"), imported("shared"), imported("outputs")
+    waivers = imported("waivers").read_waivers(WAIVERS, "waivers")
+    earlier = baseline_of(path)
+    baseline = shared.read_baseline(tool, running.read_file(earlier), str(earlier))
+    report = running.read_report(tool, running.read_file(path), str(path))
+    policy = running.Policy(waivers=waivers, baseline=baseline, today=dt.date(2026, 1, 1))
+    judgement = running.judge(report, policy)
+    running.answer(judgement, 20)
+    for name, parts in written.WRITERS.items():
+        written.write(name, path.with_name(f"{tool}.{name}"), parts(judgement), check_mode=False)
+
+
+def baseline_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.baseline.json")
+
+
+def prepare(tool: str, path: Path) -> None:
+    """Write a report of about FINDINGS findings, and a baseline with every other of them; print how many there are.
+
+    As a process of its own: one that is started later has the peak of the one that starts it.
+    """
+    init_plugin_loader([str(REPOSITORY / ".collections")])
+    running, shared = imported("running"), imported("shared")
+    size = 2_000_000
+    # The first findings are not as long as the others.
+    for _ in range(3):
+        write(tool, size, path)
+        report = running.read_report(tool, path.read_bytes(), "x")
+        size = size * FINDINGS // len(report.findings)
+    lines = shared.as_json(running.judge(report, running.Policy())).splitlines(keepends=True)
+    start = lines.index(b'  "findings": [\n') + 1
+    kept = [*lines[:start], *lines[start:-3:2], lines[-3], *lines[-2:]]
+    baseline_of(path).write_bytes(b"".join(kept))
+    print(len(report.findings))
+
+
+def all_outputs(tools: list[str], folder: Path) -> None:
+    print("tool        findings  report MB  json.loads   outputs    time    memory    ratio  slower: clock, CPU")
+    for tool in tools:
+        path = folder / f"{tool}.json"
+        command = [sys.executable, __file__, "--prepare", tool, str(path)]
+        found = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        before = slowness()
+        results = measured(tool, path, ("loads", "outputs"), OUTPUT_ROUNDS)
+        (_, memory), (seconds, own_memory) = results["loads"], results["outputs"]
+        print(
+            f"{tool:<10} {found:>9} {path.stat().st_size / 1e6:>10.0f} {memory:>8.0f} MB {own_memory:>6.0f} MB "
+            f"{seconds:>6.2f} s {'':>8} {own_memory / memory:>6.2f} {slower(before)}",
+            flush=True,
+        )
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         measure(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
-    sizes = [int(argument) for argument in sys.argv[1:] if argument.isdigit()] or [1, 10, 100]
-    tools = [argument for argument in sys.argv[1:] if not argument.isdigit()] or list(TOOLS)
-    print("tool          MB  json.loads  (no collector)    report  ratio   memory   report  ratio  s per 100 MB")
+    if sys.argv[1:2] == ["--prepare"]:
+        prepare(sys.argv[2], Path(sys.argv[3]))
+        return
+    arguments = [argument for argument in sys.argv[1:] if argument != "--outputs"]
+    sizes = [int(argument) for argument in arguments if argument.isdigit()] or [1, 10, 100]
+    tools = [argument for argument in arguments if not argument.isdigit()] or list(TOOLS)
     with tempfile.TemporaryDirectory() as folder:
-        for tool in tools:
-            for size in sizes:
-                path = Path(folder) / f"{tool}.json"
-                write(tool, size * 1_000_000, path)
-                results = measured(tool, path)
-                (seconds, memory), (own_seconds, own_memory) = results["loads"], results["report"]
-                bare_seconds = results["uncollected"][0]
-                print(
-                    f"{tool:<10} {size:>5} {seconds:>9.3f} s {bare_seconds:>13.3f} s "
-                    f"{own_seconds:>7.3f} s {own_seconds / seconds:>6.2f} "
-                    f"{memory:>5.0f} MB {own_memory:>5.0f} MB {own_memory / memory:>6.2f} "
-                    f"{own_seconds * 100 / size:>9.2f}",
-                    flush=True,
-                )
+        if "--outputs" in sys.argv:
+            all_outputs(tools, Path(folder))
+        else:
+            readings(tools, sizes, Path(folder))
+
+
+def readings(tools: list[str], sizes: list[int], folder: Path) -> None:
+    print(
+        "tool          MB  json.loads  (no collector)    report  ratio   memory   report  ratio  s per 100 MB"
+        "  slower: clock, CPU"
+    )
+    for tool in tools:
+        for size in sizes:
+            path = folder / f"{tool}.json"
+            write(tool, size * 1_000_000, path)
+            before = slowness()
+            results = measured(tool, path, ("loads", "uncollected", "report"), ROUNDS)
+            (seconds, memory), (own_seconds, own_memory) = results["loads"], results["report"]
+            bare_seconds = results["uncollected"][0]
+            print(
+                f"{tool:<10} {size:>5} {seconds:>9.3f} s {bare_seconds:>13.3f} s "
+                f"{own_seconds:>7.3f} s {own_seconds / seconds:>6.2f} "
+                f"{memory:>5.0f} MB {own_memory:>5.0f} MB {own_memory / memory:>6.2f} "
+                f"{own_seconds * 100 / size:>9.2f} {slower(before):>19}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -231,7 +231,8 @@ def _compare(judgement: Judgement, findings: Findings, baseline: Mapping[str, Ma
         else:
             judgement.known.append(finding)
     judgement.counting = new
-    present = {names[id(finding)] for finding in findings}
+    everything = findings is judgement.report.findings
+    present = set(names.values()) if everything else {names[id(finding)] for finding in findings}
     judgement.fixed = [
         item
         for name, item in baseline.items()

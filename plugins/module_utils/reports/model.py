@@ -22,6 +22,7 @@ _UNSAFE: Final = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\
 # The zero times of Go and of Unix.
 _ZERO_TIME: Final = re.compile(r"(?:0001-01-01|1970-01-01)T00:00:00(?:\.0+)?(?:Z|[+-]00:?00)?\Z")
 _DIGITS: Final = re.compile(r"\d+")
+_MOST_RESTS: Final = 10_000
 _TAG: Final = re.compile(r"(?:@sha\d+:[0-9a-f]+|:[\w][\w.-]*)$")
 
 
@@ -453,18 +454,31 @@ def fingerprints(tool: str, wanted: Sequence[Finding], everything: Findings) -> 
 def name_all(tool: str, findings: Iterable[Finding], chosen: AbstractSet[int] | None = None) -> dict[int, str]:
     """Return the stable names of all findings of some resources, or of those chosen among them, by the id() of each."""
     names: dict[int, str] = {}
-    seen: dict[str, int] = {}
-    # The same resources and rules again and again.
-    identities: dict[Resource, str] = {}
+    # How many there are of those that nothing tells apart, by the first one's name.
+    same: dict[str, int] = {}
+    # The same messages again and again, as a rule; and one resource after the other.
+    rests: dict[str, str] = {}
+    last: Resource | None = None
+    identity = ""
+    sha256 = hashlib.sha256
     for finding in findings:
-        resource, rule, key = finding.resource, finding.rule, finding.key
-        identity = identities.get(resource)
-        if identity is None:
-            identity = identities[resource] = resource.identity
-        rest = _DIGITS.sub("#", finding.message) if key is None else key
-        base = f"{rule.canonical or rule.id}\0{identity}\0{finding.container}\0{rest}"
-        nth = seen[base] = seen.get(base, -1) + 1
+        resource, rule, rest = finding.resource, finding.rule, finding.key
+        if resource is not last:
+            last, identity = resource, resource.identity
+        if rest is None:
+            message = finding.message
+            rest = rests.get(message)
+            if rest is None:
+                rest = _DIGITS.sub("#", message)
+                if len(rests) < _MOST_RESTS:
+                    rests[message] = rest
+        base = f"{tool}\0{rule.canonical or rule.id}\0{identity}\0{finding.container}\0{rest}\0"
+        name = sha256(f"{base}0".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        if name in same:
+            same[name] = nth = same[name] + 1
+            name = sha256(f"{base}{nth}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        else:
+            same[name] = 0
         if chosen is None or id(finding) in chosen:
-            data = f"{tool}\0{base}\0{nth}".encode("utf-8", "surrogatepass")
-            names[id(finding)] = hashlib.sha256(data).hexdigest()[:32]
+            names[id(finding)] = name
     return names
