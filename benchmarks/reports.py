@@ -210,14 +210,14 @@ def slowness() -> tuple[float, float]:
 
     The fixed work is done on two cores at once; where other programs share them, only the clock shows it.
     """
-    begun, spent = time.monotonic(), sum(os.times()[2:4])
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with multiprocessing.Pool(2) as pool:
         pool.map(work, range(2))
         elapsed = time.monotonic() - begun
         # Processes are counted once they have ended.
         pool.close()
         pool.join()
-    spent = sum(os.times()[2:4]) - spent
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before.ru_utime
     return max(1.0, elapsed / REFERENCE_SECONDS), max(1.0, spent / 2 / REFERENCE_SECONDS)
 
 

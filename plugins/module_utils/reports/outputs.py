@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -32,6 +33,8 @@ WRITERS: Final[dict[str, Callable[[Judgement], Iterator[str]]]] = {
 _LARGEST_DIFF: Final = 100_000
 _MODE: Final = 0o644
 _CHUNK: Final = 1 << 20
+# So many parts are written at once.
+_PARTS: Final = 1000
 
 
 def check_paths(params: Mapping[str, Any], *, check_mode: bool) -> None:
@@ -86,8 +89,8 @@ def write(name: str, path: Path, parts: Iterator[str], *, check_mode: bool) -> d
     """Write a file, unless it is as it should be; return what changes, as Ansible shows it. ``name`` is the option."""
     try:
         with tempfile.TemporaryFile() as made:
-            for part in parts:
-                made.write(part.encode())
+            while some := "".join(itertools.islice(parts, _PARTS)):
+                made.write(some.encode())
             made.flush()
             if _is_so(path, made):
                 return None

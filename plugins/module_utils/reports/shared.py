@@ -74,7 +74,9 @@ def as_json(judgement: Judgement) -> bytes:
 def _lines(judgement: Judgement) -> Iterator[str]:
     """Give each finding as JSON: Finding.as_dict with its status, keys in order, the parts it shares made once."""
     names = judgement.names()
-    tool, text = _quote(judgement.report.tool), _text
+    tool, text, none = _quote(judgement.report.tool), _text, '""'
+    # The words of the tools that most findings have.
+    levels = {level: text(level) for level in {finding.level for finding in judgement.worst(_FEW)}}
     rules: dict[int, tuple[str, str, str, str]] = {}
     resources: dict[int, tuple[str, str]] = {}
     for finding, status, expires, reason in _sorted(judgement):
@@ -92,11 +94,13 @@ def _lines(judgement: Judgement) -> Iterator[str]:
             )
         if finding.remedy:
             remediation = text(finding.remedy)
+        level, location, package, container = finding.level, finding.location, finding.package, finding.container
         yield (
-            f'{{{expires}"fingerprint": "{names[id(finding)]}", "level": {text(finding.level)}, '
-            f'"line": {finding.line}, "link": {link}, "location": {text(finding.location)}, '
-            f'"message": {text(finding.message)}, "package": {text(finding.package)}, {reason}'
-            f'"remediation": {remediation}, "resource": {place[0]}{text(finding.container)}{place[1]}, '
+            f'{{{expires}"fingerprint": "{names[id(finding)]}", "level": {levels.get(level) or text(level)}, '
+            f'"line": {finding.line}, "link": {link}, "location": {text(location) if location else none}, '
+            f'"message": {text(finding.message)}, "package": {text(package) if package else none}, {reason}'
+            f'"remediation": {remediation}, '
+            f'"resource": {place[0]}{text(container) if container else none}{place[1]}, '
             f'"rule": {name}, "severity": "{finding.severity}", "status": "{status}", "title": {title}, '
             f'"tool": {tool}}}'
         )
@@ -106,8 +110,11 @@ def _lines(judgement: Judgement) -> Iterator[str]:
 _quote: Final[Callable[[str], str]] = json.encoder.encode_basestring_ascii
 
 
+_FEW: Final = 1000
+
+
 def _text(value: str) -> str:
-    return _quote(safe(value)) if value else '""'
+    return _quote(value if value.isascii() and value.isprintable() else safe(value))
 
 
 def _sorted(judgement: Judgement) -> Iterator[tuple[Finding, str, str, str]]:

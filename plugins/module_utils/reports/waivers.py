@@ -64,15 +64,16 @@ class Waiver:
         """Say whether any of the rule's spellings is meant."""
         return any(self._rule_matches(name) for name in rule.names)
 
-    def fits_place(self, finding: Finding) -> bool:
+    def fits_namespace(self, namespace: str) -> bool:
+        """Say whether a namespace is meant."""
+        return self.namespace == "*" or bool(self._namespace_matches(namespace))
+
+    def fits_resource(self, finding: Finding) -> bool:
         """Say whether the finding's resource, package or file is meant."""
-        resource = finding.resource
-        if self.namespace != "*" and not self._namespace_matches(resource.namespace):
-            return False
         if self.resource == "*":
             return True
-        matches, label = self._resource_matches, resource.label
-        if label and (matches(label) or matches(resource.name)):
+        matches, resource = self._resource_matches, finding.resource
+        if (label := resource.label) and (matches(label) or matches(resource.name)):
             return True
         package, location = finding.package, finding.location
         if package and (matches(package) or matches(package.partition("@")[0])):
@@ -172,18 +173,21 @@ class Matcher:
     def __init__(self, waivers: Sequence[Waiver], today: dt.date) -> None:
         self._waivers = waivers
         self._today = today
-        self._by_rule: dict[int, list[Waiver]] = {}
+        # Those that fit a rule and a namespace, of which there are few.
+        self._fitting: dict[tuple[int, str], list[Waiver]] = {}
 
     def __call__(self, finding: Finding, *, wanted: bool = True) -> Waiver | None:
         """Return the waiver; note on those that fit whether they counted. ``wanted``: in a namespace that counts."""
-        rule = finding.rule
-        waivers = self._by_rule.get(id(rule))
+        rule, namespace = finding.rule, finding.resource.namespace
+        waivers = self._fitting.get((id(rule), namespace))
         if waivers is None:
-            waivers = self._by_rule[id(rule)] = [waiver for waiver in self._waivers if waiver.fits_rule(rule)]
+            waivers = self._fitting[id(rule), namespace] = [
+                waiver for waiver in self._waivers if waiver.fits_rule(rule) and waiver.fits_namespace(namespace)
+            ]
         chosen: Waiver | None = None
         ended: Waiver | None = None
         for waiver in waivers:
-            if not waiver.fits_place(finding):
+            if not waiver.fits_resource(finding):
                 continue
             waiver.matched += 1
             if waiver.expired(self._today):
