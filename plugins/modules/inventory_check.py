@@ -12,9 +12,10 @@ version_added: 0.1.0
 author:
   - cicd.sandbox contributors
 description:
-  - Looks for empty groups, hosts in two exclusive groups, networks that overlap, addresses that two hosts have or that
-    are outside of their bridge, placeholders, variables that no role has or that a role has fixed, values that a role's
-    argument specification refuses, and a version of Kubernetes that is not supported.
+  - Looks for empty groups, hosts in two exclusive groups, networks that overlap, names of hosts that lead nowhere,
+    addresses that two hosts have or that are outside of their bridge, placeholders, variables that no role has or that
+    a role has fixed, values that a role's argument specification refuses, and a version of Kubernetes that is not
+    supported.
   - Says of each in which file and line it is set. Runs on the controller, where it sees all variables of all hosts with
     their templates filled in; changes nothing and does not fail because of what it finds.
 options:
@@ -23,7 +24,7 @@ options:
     type: dict
     required: true
   addresses:
-    description: The hosts' addresses.
+    description: The hosts' addresses, or names that are looked up on the controller.
     type: dict
     required: true
   networks:

@@ -33,9 +33,9 @@ class Site:
             "etcd_directory": str(directory / "etcd"),
         }
         self.groups: dict[str, dict[str, dict[str, Any]]] = {
-            "infra": {"infra-1": {}},
+            "infra": {"infra-1": {"ansible_host": "198.18.0.2"}},
             "etcd": {name: {"ansible_host": f"198.18.0.1{name[-1]}"} for name in MEMBERS},
-            "control_plane": {"cp-1": {}},
+            "control_plane": {"cp-1": {"ansible_host": "198.18.0.21"}},
             "workers": {},
         }
         self.group_variables: dict[str, dict[str, Any]] = {}

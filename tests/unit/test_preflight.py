@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import names
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight import findings as preflight
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
     Finding,
@@ -138,7 +140,28 @@ def test_finds_addresses_outside_the_bridge_and_those_of_two_hosts() -> None:
 
 def test_hosts_of_ones_own_are_on_no_bridge() -> None:
     assert preflight.check_addresses(inventory(addresses={"cp-1": "203.0.114.1"}), "") == []
-    assert preflight.check_addresses(inventory(addresses={"cp-1": "cp-1.lan"}), "machines_network") == []
+    assert preflight.check_addresses(inventory(addresses={"cp-1": "cp-1.example.org"}), "machines_network") == []
+
+
+def test_names_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"cp-1.lan": "203.0.114.1", "cp-2.lan": "203.0.114.1", "own.lan": "127.0.1.1"}
+
+    def getaddrinfo(name: str, *_: Any) -> list[Any]:
+        if name not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known[name], 0))]
+
+    names.resolve.cache_clear()
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    asked = {"cp-1": "cp-1.lan", "cp-2": "cp-2.lan", "cp-3": "cp-3.lan", "cp-4": "own.lan"}
+    two, three, four = preflight.check_addresses(inventory(addresses=asked), "machines_network")
+    assert two.text() == "host cp-2: has the address 203.0.114.1 of cp-1. Give it one of its own."
+    assert three.text() == (
+        "host cp-3: its name cp-3.lan has no IPv4 address here (Name or service not known). Set ansible_host to an "
+        "address that the other hosts reach, or mend DNS or /etc/hosts of the controller."
+    )
+    assert four.found == "its name own.lan leads to 127.0.1.1 here, which is every host's own"
+    names.resolve.cache_clear()
 
 
 @pytest.mark.parametrize("address", ["192.0.2.21", "198.51.100.1", "203.0.113.255", "cp-1.example.org"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from playbook_run import run_playbook
+from playbook_run import PlaybookRun, run_playbook
 
 NAMES = ["sandbox_made_machines", "sandbox_addresses", "sandbox_etcd_addresses", "sandbox_etcd_endpoints"]
 PLAYBOOK = f"""
@@ -27,15 +27,20 @@ machines:
       hosts:
         etcd-1: {ansible_host: 192.0.2.2}
         etcd-2: {ansible_host: 192.0.2.3, inner: 10.0.0.3, etcd_client_port: 12379}
-    workers: {hosts: {worker-1.example.org: {machines_provider: existing}}}
+    workers: {hosts: {WORKER: {machines_provider: existing}}}
 """
+# A name that every resolver finds: glibc reads it as a number.
+WORKER = "0xc0000204"
+
+
+def play(directory: Path, worker: str, *, fails: bool = False) -> PlaybookRun:
+    (directory / "play.yml").write_text(PLAYBOOK)
+    (directory / "hosts.yml").write_text(INVENTORY.replace("WORKER", f'"{worker}"'))
+    return run_playbook(directory / "play.yml", f"--inventory={directory}/hosts.yml", "--connection=local", fails=fails)
 
 
 def facts(directory: Path) -> dict[str, Any]:
-    (directory / "play.yml").write_text(PLAYBOOK)
-    (directory / "hosts.yml").write_text(INVENTORY)
-    run = run_playbook(directory / "play.yml", f"--inventory={directory}/hosts.yml", "--connection=local")
-    return dict(zip(NAMES, run.results("infra-1")[-1]["msg"], strict=True))
+    return dict(zip(NAMES, play(directory, WORKER).results("infra-1")[-1]["msg"], strict=True))
 
 
 def test_hosts_are_reached_as_the_inventory_says(tmp_path: Path) -> None:
@@ -45,7 +50,13 @@ def test_hosts_are_reached_as_the_inventory_says(tmp_path: Path) -> None:
         "infra-1": "192.0.2.1",
         "etcd-1": "192.0.2.2",
         "etcd-2": "192.0.2.3",
-        "worker-1.example.org": "worker-1.example.org",
+        WORKER: "192.0.2.4",
     }
     assert found["sandbox_etcd_addresses"] == {"etcd-1": "192.0.2.2", "etcd-2": "10.0.0.3"}
     assert found["sandbox_etcd_endpoints"] == ["https://192.0.2.2:2379", "https://10.0.0.3:12379"]
+
+
+def test_a_name_that_leads_nowhere_ends_the_run(tmp_path: Path) -> None:
+    run = play(tmp_path, "worker-1.invalid", fails=True)
+    assert "worker-1.invalid: its name worker-1.invalid has no IPv4 address here" in run.text
+    assert "Set ansible_host" in run.text

@@ -22,6 +22,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import quorum
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.names import REMEDY, NameNotFoundError, resolve
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # RFC 5737 and RFC 2606: addresses and names that are reserved for documentation stand for yours.
@@ -77,9 +78,10 @@ class Setting:
 class Inventory:
     """What is asked for.
 
-    groups: group → hosts. addresses: host → address. networks: variable → CIDR. values: variable → value, of those
-    whose text is looked at. names: all variables of all hosts. files: text files they are set in. settings: values of
-    variables that have a role's prefix. etcd_members: how many hosts of the group etcd are members; None for all.
+    groups: group → hosts. addresses: host → address or name. networks: variable → CIDR. values: variable → value, of
+    those whose text is looked at. names: all variables of all hosts. files: text files they are set in. settings:
+    values of variables that have a role's prefix. etcd_members: how many hosts of the group etcd are members; None for
+    all.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -190,20 +192,24 @@ def check_networks(inventory: Inventory) -> list[Finding]:
 
 
 def check_addresses(inventory: Inventory, machines_network: str) -> list[Finding]:
-    """Check that no two hosts have one address, and that nspawn machines are on their bridge."""
+    """Check that names lead to addresses, that no two hosts have the same, and that machines are on their bridge."""
     findings = []
     owners: dict[str, str] = {}
     bridge = parse_network(inventory.networks.get(machines_network, ""))
-    for host, address in inventory.addresses.items():
+    for host, name in inventory.addresses.items():
+        if is_placeholder(name):
+            continue
+        try:
+            address = resolve(name)
+        except NameNotFoundError as error:
+            findings.append(Finding(f"host {host}", str(error), inventory.origin(host), REMEDY))
+            continue
         if address in owners:
             found = f"has the address {address} of {owners[address]}"
             findings.append(Finding(f"host {host}", found, inventory.origin(host), "Give it one of its own."))
         owners.setdefault(address, host)
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            continue
-        if bridge is not None and parsed not in bridge:
+        # Hosts that the inventory has by name are not made here.
+        if bridge is not None and address == name and ipaddress.ip_address(address) not in bridge:
             findings.append(
                 Finding(
                     f"host {host}",
@@ -215,17 +221,20 @@ def check_addresses(inventory: Inventory, machines_network: str) -> list[Finding
     return findings
 
 
+def is_placeholder(address: str) -> bool:
+    """Tell whether an address or a name is reserved for documentation."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return bool(DOCUMENTATION_NAMES.search(address))
+    return any(parsed in network for network in DOCUMENTATION_NETWORKS)
+
+
 def check_placeholders(inventory: Inventory) -> list[Finding]:
     """Find addresses and names that are reserved for documentation: nobody put real ones in their place."""
     findings = []
     for host, address in inventory.addresses.items():
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            placeholder = bool(DOCUMENTATION_NAMES.search(address))
-        else:
-            placeholder = any(parsed in network for network in DOCUMENTATION_NETWORKS)
-        if placeholder:
+        if is_placeholder(address):
             found = f"{address} is a placeholder"
             findings.append(Finding(f"host {host}", found, inventory.origin(host), "Put the host's address there."))
     for name, value in inventory.values.items():

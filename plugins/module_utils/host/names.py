@@ -1,0 +1,55 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""IPv4 addresses of hosts that an inventory has by name, as this machine finds them."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import socket
+from collections.abc import Mapping
+
+REMEDY = "Set ansible_host to an address that the other hosts reach, or mend DNS or /etc/hosts of the controller."
+
+
+class NameNotFoundError(Exception):
+    """A name does not lead to an address at which other hosts reach it; the text says why."""
+
+
+@functools.cache
+def resolve(name: str) -> str:
+    """Return the first IPv4 address of a name; an address, IPv6 too, is its own.
+
+    Raises:
+        NameNotFoundError: there is none, or it is the loopback's, which every host has.
+    """
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise NameNotFoundError(f"its name {name} has no IPv4 address here ({reason})") from error
+    address = str(found[0][4][0])
+    if ipaddress.ip_address(address).is_loopback:
+        raise NameNotFoundError(f"its name {name} leads to {address} here, which is every host's own")
+    return address
+
+
+def resolve_all(names: Mapping[str, str]) -> dict[str, str]:
+    """Return host → address of host → name or address.
+
+    Raises:
+        NameNotFoundError: with all hosts whose names lead nowhere.
+    """
+    addresses, problems = {}, []
+    for host, name in names.items():
+        try:
+            addresses[host] = resolve(name)
+        except NameNotFoundError as error:
+            problems.append(f"{host}: {error}.")
+    if problems:
+        raise NameNotFoundError(" ".join([*problems, REMEDY]))
+    return addresses
