@@ -272,7 +272,7 @@ def _reasons(judgement: Judgement) -> list[str]:
         if report.score is None:
             reasons.append(f"the report has no score, at least {policy.min_score:g} is asked for")
         elif report.score < policy.min_score:
-            reasons.append(f"score {report.score:g}, at least {policy.min_score:g} is asked for")
+            reasons.append(f"score {round(report.score, 2):g}, at least {policy.min_score:g} is asked for")
     return reasons
 
 
