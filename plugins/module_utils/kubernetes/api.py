@@ -54,7 +54,7 @@ API_VERSIONS = {
 class KubernetesError(Exception):
     """Why there is no answer.
 
-    ``final`` when asking again can't help, ``absent`` when the object does not exist, ``unserved`` when its kind doesn't.
+    ``final`` when asking again can't help; ``absent`` when the object, ``unserved`` when its kind does not exist.
     """
 
     def __init__(self, message: str, *, final: bool = False, absent: bool = False, unserved: bool = False) -> None:
