@@ -78,13 +78,14 @@ class ActionModule(ActionBase):
         difference = compare(store, registry, known)
         stale = [plan for plan in difference.files if plan in wanted]
         missing = [image for plan in wanted for image in plan.images if image in difference.images]
-        tools = link_tools(wanted, Path(arguments["tools_directory"]), dry_run=self._task.check_mode)
+        tools_directory = Path(arguments["tools_directory"])
+        tools = link_tools(wanted, tools_directory, dry_run=self._task.check_mode)
         finding |= {
             "files": [plan.name for plan in stale],
             "images": [image.reference.mirrored for image in missing],
             "tools": tools,
             "changed": bool(stale or missing or tools),
-            "current": sorted({plan.name for plan in wanted} | difference.current(known)),
+            "current": sorted({plan.name for plan in wanted} | difference.current(known, tools_directory)),
         }
         if not self._task.check_mode:
             with ThreadPoolExecutor(max_workers=1) as pool:

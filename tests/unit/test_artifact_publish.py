@@ -156,15 +156,18 @@ def test_what_the_registry_lacks(server: tuple[Server, type[Answers]], plan: Com
         stale_images(registry, plan.images)
 
 
-def test_what_is_published_needs_no_second_question(server: tuple[Server, type[Answers]], plan: ComponentPlan) -> None:
+def test_what_is_published_needs_no_second_question(
+    server: tuple[Server, type[Answers]], plan: ComponentPlan, tmp_path: Path
+) -> None:
     address, handler = server
-    assert compare(address, address, [plan]).current([plan]) == set()
+    tools = tmp_path / "tools"
+    assert compare(address, address, [plan]).current([plan], tools) == set()
     publish(handler, plan)
     handler.answers[MANIFEST] = (200, {"Docker-Content-Digest": "sha256:good"}, b"")
-    # Its program for the controller may not be linked yet.
-    assert compare(address, address, [plan]).current([plan]) == set()
-    plan.tools.clear()
-    assert compare(address, address, [plan]).current([plan]) == {"tool"}
+    # Its program for the controller is not linked yet.
+    assert compare(address, address, [plan]).current([plan], tools) == set()
+    link_tools([plan], tools)
+    assert compare(address, address, [plan]).current([plan], tools) == {"tool"}
 
 
 def test_a_server_that_is_not_there_is_told(plan: ComponentPlan) -> None:

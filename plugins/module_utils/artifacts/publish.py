@@ -167,12 +167,14 @@ class Difference:
     files: list[ComponentPlan]
     images: list[ImagePlan]
 
-    def current(self, plans: Iterable[ComponentPlan]) -> set[str]:
-        """Names of the components of which nothing is lacking, programs of the controller aside."""
+    def current(self, plans: Iterable[ComponentPlan], tools: Path) -> set[str]:
+        """Names of the components of which nothing is lacking; `tools` is the folder of the controller's programs."""
         return {
             plan.name
             for plan in plans
-            if plan not in self.files and not plan.tools and not any(image in self.images for image in plan.images)
+            if plan not in self.files
+            and not any(image in self.images for image in plan.images)
+            and not link_tools([plan], tools, dry_run=True)
         }
 
 
