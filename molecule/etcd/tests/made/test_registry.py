@@ -59,8 +59,11 @@ def test_the_store_lists_and_gives_files_with_their_sums():
     assert len(sums[0]) == 64
 
 
-def test_machines_trust_the_store_without_being_told():
-    assert machine("etcd-1").run(f"curl --silent --fail {STORE}/etcd/").rc == 0
+def test_machines_have_the_stores_ca_and_trust_nothing_new_by_themselves():
+    ask = f"curl --silent --fail {STORE}/etcd/"
+    assert machine("etcd-1").run(f"{ask} --cacert /etc/cicd-sandbox/ca/sandbox.crt").rc == 0
+    # 60: the peer's certificate can't be verified.
+    assert machine("etcd-1").run(ask).rc == 60
 
 
 def test_only_tls_1_2_and_newer(recwarn):
