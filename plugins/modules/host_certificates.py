@@ -8,22 +8,29 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: host_certificates
-short_description: Keep private keys and certificates on a host, hand out signing requests for those that are due
+short_description: Keep private keys and certificates on a host, signed by a CA of the controller
 version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
 description:
   - Looks at all certificates of a host in one task. A certificate is due when it is missing or can't be read, belongs
     to another key or CA, has another subject, other alternative names or usages, or ends soon.
   - For each one that is due it makes the private key, where there is no usable one, and returns a signing request.
-    The key never leaves the host. What signs the request runs elsewhere, for example
-    M(community.crypto.x509_certificate_pipe) on the controller.
-  - Called again with O(signed) it installs the certificates.
+    The key never leaves the host.
+  - With O(authority_key) requests are signed on the controller, where the CA's key stays, and the certificates are
+    installed, all in one task. Without it whoever called signs, and calls again with O(signed).
   - Writes O(authority) as C(ca.crt) beside them and sees to owner and mode of all files.
 options:
   authority:
     description: Certificate of the CA, PEM.
     type: str
     required: true
+  authority_key:
+    description: File of the controller with the CA's private key.
+    type: path
+  days:
+    description: How long what is signed is valid.
+    type: int
+    default: 365
   certificates:
     description: What this host is to have, as C(<directory>/<name>.key) and C(<directory>/<name>.crt).
     type: list
@@ -85,9 +92,10 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look for certificates that are due
-  cicd.sandbox.host_certificates: &certificates
+- name: Keep the certificate of an etcd member
+  cicd.sandbox.host_certificates:
     authority: "{{ lookup('ansible.builtin.file', 'pki/etcd/ca.crt') }}"
+    authority_key: pki/etcd/ca.key
     certificates:
       - name: server
         directory: /etc/etcd/pki
@@ -95,29 +103,11 @@ EXAMPLES = r"""
         subject_alt_names: ["DNS:etcd-1", "IP:198.18.0.11"]
         owner: etcd
         group: etcd
-  register: due
-
-- name: Sign
-  community.crypto.x509_certificate_pipe:
-    provider: ownca
-    ownca_path: pki/etcd/ca.crt
-    ownca_privatekey_path: pki/etcd/ca.key
-    csr_content: "{{ item.csr }}"
-  loop: "{{ due.requests }}"
-  register: signing
-  delegate_to: localhost
-
-- name: Install
-  cicd.sandbox.host_certificates:
-    <<: *certificates
-    signed: "{{ dict(paths | zip(signing.results | map(attribute='certificate'))) }}"
-  vars:
-    paths: "{{ due.requests | map(attribute='path') }}"
 """
 
 RETURN = r"""
 due:
-  description: What is due and why; with O(signed), what still is.
+  description: What was due and why; with O(signed), what still is.
   returned: always
   type: list
   elements: dict
@@ -129,7 +119,7 @@ due:
       description: Why.
       type: str
 requests:
-  description: A signing request for each certificate that is due; empty in check mode.
+  description: A signing request for each certificate that is still due; empty in check mode.
   returned: always
   type: list
   elements: dict
@@ -225,6 +215,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "authority": {"type": "str", "required": True},
+            # The action's: the CA's key is not for the host.
+            "authority_key": {"type": "path"},
+            "days": {"type": "int", "default": 365},
             "certificates": {
                 "type": "list",
                 "elements": "dict",

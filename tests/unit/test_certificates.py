@@ -17,6 +17,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates imp
     Wanted,
     new_key,
     request,
+    sign,
     usable_key,
     why_due,
 )
@@ -25,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from playbook_run import run_playbook
 
 WANTED = Wanted("server", "/etc/etcd/pki", "etcd-1", subject_alt_names=("DNS:etcd-1", "IP:198.18.0.11"))
 MONTH = timedelta(days=30)
@@ -239,3 +241,56 @@ def test_the_module_names_a_wrong_name(
     )
     assert result["failed"]
     assert "198.18.0.1" in result["msg"]
+
+
+def test_a_ca_signs_what_is_asked_for(authority: Authority, key: bytes) -> None:
+    authority_key = authority.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    signed = sign(request(WANTED, key), authority.pem, authority_key, 90).encode()
+    assert why_due(WANTED, key, signed, authority.pem, timedelta(days=89)) == ""
+    assert why_due(WANTED, key, signed, authority.pem, timedelta(days=91)).startswith("it ends on ")
+    x509.load_pem_x509_certificate(signed).verify_directly_issued_by(x509.load_pem_x509_certificate(authority.pem))
+    with pytest.raises(CertificateError, match="the CA's private key is not that of its certificate"):
+        sign(request(WANTED, key), Authority().pem, authority_key, 90)
+    with pytest.raises(CertificateError, match="the CA or the request can't be used"):
+        sign("no request", authority.pem, authority_key, 90)
+
+
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  vars:
+    wanted: [{name: server, directory: "{{ folder }}/tls", common_name: web, subject_alt_names: ["DNS:web"]}]
+  tasks:
+    - ansible.builtin.include_role: {name: cicd.sandbox.pki, tasks_from: ca}
+    - ansible.builtin.include_role: {name: cicd.sandbox.pki, tasks_from: certificate}
+      vars: {pki_certificates: "{{ wanted }}"}
+    - ansible.builtin.debug: {msg: "{{ pki_certificates_issued }}"}
+    - ansible.builtin.include_role: {name: cicd.sandbox.pki, tasks_from: certificate}
+      vars: {pki_certificates: "{{ wanted }}"}
+    - ansible.builtin.debug: {msg: "{{ pki_certificates_issued }}"}
+"""
+
+
+def test_the_role_issues_in_one_task_and_then_has_nothing_to_do(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    (tmp_path / "hosts.yml").write_text("infra: {hosts: {localhost: {ansible_connection: local}}}")
+    extra = {"folder": str(tmp_path), "sandbox_state_directory": str(tmp_path / "state"), "sandbox_name": "t-pki"}
+    run = run_playbook(tmp_path / "play.yml", f"--inventory={tmp_path}/hosts.yml", f"--extra-vars={json.dumps(extra)}")
+    path = f"{tmp_path}/tls/server"
+    assert [result["msg"] for result in run.results() if "msg" in result and isinstance(result["msg"], list)] == [
+        [path],
+        [],
+    ]
+    kept = [answer.result for answer in run.answers if "Keep certificates" in answer.task]
+    assert [(result["changed"], [due["reason"] for due in result["due"]]) for result in kept] == [
+        (True, ["there is none"]),
+        (False, []),
+    ]
+    certificate = x509.load_pem_x509_certificate(Path(f"{path}.crt").read_bytes())
+    authority = x509.load_pem_x509_certificate((tmp_path / "state/pki/sandbox/ca.crt").read_bytes())
+    certificate.verify_directly_issued_by(authority)
+    assert Path(f"{path}.key").stat().st_mode & 0o777 == 0o600
+    # The CA's key stays where it is.
+    assert not list((tmp_path / "tls").glob("ca.key"))

@@ -81,6 +81,37 @@ def request(wanted: Wanted, key_pem: bytes) -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
+def sign(csr_pem: str, authority_pem: bytes, authority_key_pem: bytes, days: int) -> str:
+    """Sign a request by a CA: the certificate, PEM, with all that the request asks for.
+
+    It is valid from an hour ago, so that a host whose clock is a little behind takes it too. Raises CertificateError.
+    """
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        authority = x509.load_pem_x509_certificate(authority_pem)
+        key = _load_key(authority_key_pem)
+        issuer = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        raise CertificateError(f"the CA or the request can't be used: {error}") from error
+    if _public_bytes(key.public_key()) != _public_bytes(authority.public_key()):
+        raise CertificateError("the CA's private key is not that of its certificate")
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(csr.subject)
+        .issuer_name(authority.subject)
+        .public_key(csr.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False)
+    )
+    for extension in csr.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
 def why_due(
     wanted: Wanted, key_pem: bytes | None, certificate_pem: bytes | None, authority_pem: bytes, renew_before: timedelta
 ) -> str:
