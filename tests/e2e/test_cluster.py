@@ -446,6 +446,12 @@ def test_kubelets_of_a_sandbox_share_a_disk_and_start_together() -> None:
         assert settings["crashLoopBackOff"] == {"maxContainerRestartPeriod": "5s"}
 
 
+def test_the_pods_of_dns_run_on_different_nodes() -> None:
+    pods = json.loads(kubectl("get", "pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns", "--output=json"))
+    where = [pod["spec"]["nodeName"] for pod in pods["items"] if "deletionTimestamp" not in pod["metadata"]]
+    assert len(where) == len(set(where)) == 2
+
+
 # --- metrics and storage ---------------------------------------------------------------------------------------------
 
 
