@@ -120,6 +120,11 @@ unit-apps:
 molecule-%:
 	molecule test --no-command-borders -s $*
 
+# Nine machines play hosts of a user's, which this computer has to know by name.
+.PHONY: molecule-existing
+molecule-existing: artifacts
+	scripts/with-names.sh molecule/existing/hosts molecule test --no-command-borders -s existing
+
 # What only a host whose PID 1 is systemd does: each machine is a unit, and the local endpoint is a socket. There is no network:
 # where artifacts come from is found out, and they are begun, before.
 .PHONY: under-systemd

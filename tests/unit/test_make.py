@@ -229,3 +229,26 @@ def test_a_view_without_network_goes_by_what_was_found_outside(scenario: str) ->
     assert probes() == load(REPOSITORY / "roles/artifacts/defaults/main.yml")["artifacts_probes"]
     # Nothing to ask: none refuses.
     assert probes(SANDBOX_RELEASES_FOUND="yes") == []
+
+
+HOSTVARS = {"_meta": {"hostvars": {"cp-1": {"ansible_host": "198.18.7.21"}, "localhost": {}}}}
+WITH_NAMES = {
+    "id": "echo 0",
+    "ansible_inventory": f"echo '{json.dumps(HOSTVARS)}'",
+    "mount": 'echo "mounted on $3"; tail --lines=1 "$2"; echo "$2" >$NOTE',
+    "unshare": 'shift 2; exec "$@"',
+}
+
+
+def test_a_command_is_run_with_names_that_nobody_else_sees(programs: Programs, tmp_path: Path) -> None:
+    folder = programs(**WITH_NAMES)
+    for name in ("chmod", "mktemp", "python3", "rm", "tail"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    note = tmp_path / "note"
+    command = ["sh", "-c", "echo $WITH_NAMES_OUTSIDE; exit 3"]
+    (folder / "sh").symlink_to("/bin/sh")
+    done = script("with-names.sh", "inventory", *command, path=folder, NOTE=str(note))
+    mounted, last, outside = done.stdout.splitlines()
+    assert (done.returncode, mounted, last) == (3, "mounted on /etc/hosts", "198.18.7.21 cp-1")
+    assert re.fullmatch(r"/proc/\d+/ns/mnt", outside)
+    assert not Path(note.read_text().strip()).exists()
