@@ -9,6 +9,8 @@ short_description: Install or upgrade several Helm releases side by side, and wa
 version_added: 0.1.0
 author:
   - cicd.sandbox contributors
+extends_documentation_fragment:
+  - cicd.sandbox.releases
 description:
   - Brings a list of releases to a cluster. Releases that don't come after each other are worked on at the same time,
     which M(kubernetes.core.helm) can't do; it does not support C(async) either.
@@ -19,41 +21,6 @@ description:
     and pods behind it.
   - Variables of the environment that speak of other clusters (C(HELM_*), C(KUBE*)) have no effect.
 options:
-  releases:
-    description: The releases. The order counts for nothing, see O(releases[].after).
-    type: list
-    elements: dict
-    required: true
-    suboptions: &release
-      name:
-        description: Name of the release.
-        type: str
-        required: true
-      namespace:
-        description: Its namespace, which has to be there.
-        type: str
-        required: true
-      chart:
-        description: Folder of the chart.
-        type: path
-        required: true
-      values:
-        description: Values over those of the chart.
-        type: dict
-        default: {}
-      after:
-        description: Releases of the list that have to be ready before this one is worked on.
-        type: list
-        elements: str
-        default: []
-      wait:
-        description: Whether to wait until its Deployments, StatefulSets, DaemonSets and Jobs are ready.
-        type: bool
-        default: true
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
   binary_path:
     description: The helm program.
     type: path
@@ -96,7 +63,7 @@ releases:
   returned: always
   type: list
   elements: dict
-  contains: &found
+  contains:
     name:
       description: Name of the release.
       type: str

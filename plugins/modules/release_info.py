@@ -9,42 +9,13 @@ short_description: Tell in one look what bringing releases to a cluster takes
 version_added: 0.1.0
 author:
   - cicd.sandbox contributors
+extends_documentation_fragment:
+  - cicd.sandbox.releases
 description:
   - Compares releases, the labels of their namespaces and the Secrets that they need with what the cluster has.
     Changes nothing.
   - Where all of it is there, a run needs no further call.
 options:
-  releases:
-    description: The releases, as of M(cicd.sandbox.helm_releases).
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the release.
-        type: str
-        required: true
-      namespace:
-        description: Its namespace.
-        type: str
-        required: true
-      chart:
-        description: Folder of the chart.
-        type: path
-        required: true
-      values:
-        description: Values over those of the chart.
-        type: dict
-        default: {}
-      after:
-        description: Releases of the list that have to be ready before this one is worked on.
-        type: list
-        elements: str
-        default: []
-      wait:
-        description: Whether it has to be ready.
-        type: bool
-        default: true
   namespaces:
     description: Namespaces that have to be there, each with the labels that it has to have.
     type: dict
@@ -71,10 +42,6 @@ options:
         description: How long the value of each key is made; of no effect here.
         type: dict
         default: {}
-  kubeconfig:
-    description: Kubeconfig of the cluster.
-    type: path
-    required: true
 attributes:
   check_mode:
     description: Changes nothing in any mode.
