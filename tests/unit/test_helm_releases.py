@@ -180,6 +180,15 @@ def test_a_release_gets_ready_while_it_is_waited_for(bring: Bring, fake: FakeKub
     assert 0 < result["releases"][0]["seconds"] < 15
 
 
+def test_what_was_installed_is_asked_for_alone(bring: Bring, fake: FakeKubernetes, server: Server, chart: Path) -> None:
+    """Records are large, and there is one for every revision of every release."""
+    fake.objects = [helm_secret("web", chart, {"replicas": 1}), deployment("web"), helm_secret("other", chart)]
+    assert not bring({"name": "web", "values": {"replicas": 2}}).get("failed")
+    asked = [request for request in server.received if request.path.endswith("/secrets")]
+    assert [request.query["labelSelector"] for request in asked] == [["owner=helm"], ["owner=helm,name=web"]]
+    assert asked[1].path == "/api/v1/namespaces/shop/secrets"
+
+
 def test_a_helm_that_is_not_there_is_named(bring: Bring, helm: Path) -> None:
     helm.unlink()
     assert f"{helm} can't be started" in bring({"name": "web"})["msg"]

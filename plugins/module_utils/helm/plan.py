@@ -194,16 +194,27 @@ def _complete(found: Found, present: set[Target]) -> Found:
     return Found(found.release, State.INCOMPLETE, reason, found.workloads, record=found.record)
 
 
+def installed_workloads(api: Api, release: Release) -> Sequence[Target]:
+    """What runs something of a release that was just installed. Raises KubernetesError, RecordError, ChartError."""
+    own = Target("Secret", "v1", release.namespace, label_selector=f"{SELECTOR},name={release.name}")
+    return _compare(release, revisions(api.objects(own))).workloads
+
+
+def _by_list(targets_of_lists: Iterable[Target]) -> dict[Target, list[Target]]:
+    """The list of a kind in a namespace → those of the targets that are in it."""
+    groups: dict[Target, list[Target]] = {}
+    for target in targets_of_lists:
+        groups.setdefault(Target(target.kind, target.api_version, target.namespace), []).append(target)
+    return groups
+
+
 def existing(api: Api, wanted: Iterable[Target]) -> set[Target]:
     """Those of the targets that exist; asks once for each kind and namespace. Raises KubernetesError."""
-    groups: dict[tuple[str, str, str | None], list[Target]] = {}
-    for target in wanted:
-        groups.setdefault((target.kind, target.api_version, target.namespace), []).append(target)
+    groups = _by_list(wanted)
 
-    def ask(group: tuple[str, str, str | None]) -> list[Target]:
-        kind, version, namespace = group
+    def ask(group: Target) -> list[Target]:
         try:
-            objects = api.objects(Target(kind, version, namespace))
+            objects = api.objects(group)
         except KubernetesError as error:
             # A kind that is gone, with its CustomResourceDefinition.
             if error.unserved:
@@ -218,12 +229,9 @@ def existing(api: Api, wanted: Iterable[Target]) -> set[Target]:
 
 def not_ready(api: Api, workloads: Iterable[Target]) -> list[tuple[str, Object | None]]:
     """What is not ready, each with why and the object, if there is one. Raises KubernetesError."""
-    groups: dict[tuple[str, str, str | None], list[Target]] = {}
-    for target in workloads:
-        groups.setdefault((target.kind, target.api_version, target.namespace), []).append(target)
     problems: list[tuple[str, Object | None]] = []
-    for (kind, version, namespace), wanted in groups.items():
-        objects = {item["metadata"]["name"]: item for item in api.objects(Target(kind, version, namespace))}
+    for group, wanted in _by_list(workloads).items():
+        objects = {item["metadata"]["name"]: item for item in api.objects(group)}
         for target in wanted:
             item = objects.get(str(target.name))
             if item is None:

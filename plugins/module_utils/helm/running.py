@@ -20,8 +20,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.helm.plan import (
     Found,
     Release,
     State,
+    installed_workloads,
     not_ready,
-    survey,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import (
     API_VERSIONS,
@@ -164,7 +164,7 @@ class Installer:
                 if outcome.problem:
                     outcome.diagnosis = self._hooks_and_workloads(found.release)
                 else:
-                    workloads = survey(self._api, [found.release])[0].workloads
+                    workloads = installed_workloads(self._api, found.release)
             if wait and not outcome.problem:
                 self._await(outcome, workloads)
         except KubernetesError as error:
