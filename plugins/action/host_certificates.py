@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import CertificateError, sign
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import (
+    CertificateError,
+    authority_warning,
+    sign,
+)
 
 MODULE = "cicd.sandbox.host_certificates"
 
@@ -26,6 +30,8 @@ class ActionModule(ActionBase):
         key = arguments.pop("authority_key", None)
         days = int(arguments.pop("days", 365))
         found = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        if key is not None and not found.get("failed"):
+            self._warn_of_authority(found, str(arguments["authority"]), days)
         requests = found.get("requests") or []
         if found.get("failed") or not requests or key is None:
             return {**result, **found}
@@ -39,4 +45,11 @@ class ActionModule(ActionBase):
             module_name=MODULE, module_args={**arguments, "signed": signed}, task_vars=task_vars
         )
         # Why it was issued is what the first look says.
-        return {**result, **installed, "due": found["due"], "changed": True}
+        told = {name: found[name] for name in ("due", "warnings") if name in found}
+        return {**result, **installed, **told, "changed": True}
+
+    @staticmethod
+    def _warn_of_authority(found: dict[str, Any], authority: str, days: int) -> None:
+        warning = authority_warning(authority.encode(), days)
+        if warning:
+            found["warnings"] = [*found.get("warnings", []), warning]

@@ -15,6 +15,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import (
     CertificateError,
     Wanted,
+    authority_warning,
     new_key,
     request,
     sign,
@@ -35,10 +36,16 @@ MONTH = timedelta(days=30)
 class Authority:
     """A CA that signs requests as community.crypto does: with the request's extensions."""
 
-    def __init__(self, name: str = "sandbox") -> None:
+    def __init__(self, name: str = "sandbox", days: float = 3650) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.pem = self._pem(self._builder(self.name, self.key.public_key(), 3650))
+        self.pem = self._pem(self._builder(self.name, self.key.public_key(), days))
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
     def sign(self, csr: str, days: int = 365) -> bytes:
         asked = x509.load_pem_x509_csr(csr.encode())
@@ -48,7 +55,7 @@ class Authority:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         return self._pem(builder.add_extension(issuer, critical=False))
 
-    def _builder(self, subject: x509.Name, key: Any, days: int) -> x509.CertificateBuilder:
+    def _builder(self, subject: x509.Name, key: Any, days: float) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -257,6 +264,19 @@ def test_a_ca_signs_what_is_asked_for(authority: Authority, key: bytes) -> None:
         sign("no request", authority.pem, authority_key, 90)
 
 
+def test_a_ca_that_ends_before_what_it_signs_is_warned_of() -> None:
+    warning = authority_warning(Authority("old", 90).pem, 365)
+    assert "the CA CN=old ends on 20" in warning
+    assert "make the sandbox anew" in warning
+    assert authority_warning(Authority("young", 366).pem, 365) == ""
+
+
+def test_a_ca_that_has_ended_signs_nothing(key: bytes) -> None:
+    ended = Authority("gone", -1 / 48)
+    with pytest.raises(CertificateError, match=r"the CA CN=gone ended on 20.*make the sandbox anew"):
+        sign(request(WANTED, key), ended.pem, ended.key_pem, 90)
+
+
 PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
@@ -292,5 +312,19 @@ def test_the_role_issues_in_one_task_and_then_has_nothing_to_do(tmp_path: Path) 
     authority = x509.load_pem_x509_certificate((tmp_path / "state/pki/sandbox/ca.crt").read_bytes())
     certificate.verify_directly_issued_by(authority)
     assert Path(f"{path}.key").stat().st_mode & 0o777 == 0o600
+    # The CA of ten years outlives them; one of a month is warned of by each run, also by one that issues nothing.
+    assert not [result for result in kept if "warnings" in result]
     # The CA's key stays where it is.
     assert not list((tmp_path / "tls").glob("ca.key"))
+
+
+def test_each_run_warns_of_a_ca_that_ends_soon(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    (tmp_path / "hosts.yml").write_text("infra: {hosts: {localhost: {ansible_connection: local}}}")
+    state = {"sandbox_state_directory": str(tmp_path / "state"), "sandbox_name": "t-pki", "pki_ca_days": 60}
+    extra = {"folder": str(tmp_path), **state}
+    run = run_playbook(tmp_path / "play.yml", f"--inventory={tmp_path}/hosts.yml", f"--extra-vars={json.dumps(extra)}")
+    kept = [answer.result for answer in run.answers if "due" in answer.result]
+    assert [[text.partition(" ends on")[0] for text in result["warnings"]] for result in kept] == [
+        ["the CA CN=t-pki sandbox CA,O=cicd.sandbox"]
+    ] * 2

@@ -213,6 +213,39 @@ def test_values_are_those_of_the_argument_specs() -> None:
     assert "secret" not in hidden
 
 
+PKI = {
+    "pki": Role(
+        settable={"pki_renew_before_days", "pki_certificate_days", "pki_ca_days"},
+        specs={
+            "pki_renew_before_days": {"type": "int", "default": 30},
+            "pki_certificate_days": {"type": "int", "default": 365},
+            "pki_ca_days": {"type": "int", "default": 3650},
+        },
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        ({}, []),
+        ({"renew_before": 364}, []),
+        ({"renew_before": "364", "certificate": 800}, []),
+        ({"renew_before": 365, "certificate": 800}, ["pki_renew_before_days: is 365"]),
+        ({"renew_before": -1}, ["pki_renew_before_days: is -1"]),
+        ({"certificate": 30}, ["pki_renew_before_days: is 30, and certificates are valid for 30 days"]),
+        ({"ca": 300}, ["pki_certificate_days: is 365, and a CA is valid for 300"]),
+        ({"renew_before": "soon", "ca": None}, []),
+    ],
+)
+def test_days_of_certificates_have_to_fit(days: dict[str, Any], found: list[str]) -> None:
+    names_of = {"renew_before": "pki_renew_before_days", "certificate": "pki_certificate_days", "ca": "pki_ca_days"}
+    settings = [Setting(names_of[name], value, "cp-1") for name, value in days.items()]
+    told = texts(preflight.check_renewal(inventory(settings=settings), PKI))
+    assert len(told) == len(found)
+    assert all(text.startswith(beginning) for text, beginning in zip(told, found, strict=True)), told
+
+
 @pytest.mark.parametrize(("version", "count"), [("1.37.2", 0), ("1.36.9", 1), ("1.3", 1), ("", 1)])
 def test_versions_of_kubernetes(version: str, count: int) -> None:
     assert len(preflight.check_version(version, ["1.37"])) == count

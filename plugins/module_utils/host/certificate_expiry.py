@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import not_after
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import NO_RENEWAL, not_after
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -70,11 +70,7 @@ def table(results: Mapping[str, Mapping[str, Any]], authority_days: int, first: 
         *(f"{_end(row)}  {row['host']} {row['path']}" for row in own[: max(first, len(due))]),
         *(f"{_end(row)}  CA {row['name']}" for row in authorities),
         *(f"WARNING: {row['host']} {row['path']}: {_fate(row)}; the next run renews it." for row in due),
-        *(
-            f"WARNING: the CA {row['name']}: {_fate(row)}, and what it signed with it. No run renews a CA: make the "
-            "sandbox anew before."
-            for row in ending
-        ),
+        *(f"WARNING: the CA {row['name']}: {_fate(row)}, and what it signed with it. {NO_RENEWAL}" for row in ending),
         *(
             f"WARNING: {host} could not be looked at: {result.get('msg', '')}"
             for host, result in results.items()

@@ -23,6 +23,8 @@ USAGES: Mapping[str, x509.ObjectIdentifier] = {
     "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
 }
 
+NO_RENEWAL = "No run renews a CA: make the sandbox anew before."
+
 
 class CertificateError(ValueError):
     """What was asked for can't be a certificate; the text names what is wrong."""
@@ -84,7 +86,8 @@ def request(wanted: Wanted, key_pem: bytes) -> str:
 def sign(csr_pem: str, authority_pem: bytes, authority_key_pem: bytes, days: int) -> str:
     """Sign a request by a CA: the certificate, PEM, with all that the request asks for.
 
-    It is valid from an hour ago, so that a host whose clock is a little behind takes it too. Raises CertificateError.
+    It is valid from an hour ago, so that a host whose clock is a little behind takes it too. Raises CertificateError,
+    also where the CA itself has ended: nobody would believe what it signs.
     """
     try:
         csr = x509.load_pem_x509_csr(csr_pem.encode())
@@ -96,6 +99,8 @@ def sign(csr_pem: str, authority_pem: bytes, authority_key_pem: bytes, days: int
     if _public_bytes(key.public_key()) != _public_bytes(authority.public_key()):
         raise CertificateError("the CA's private key is not that of its certificate")
     now = datetime.now(UTC)
+    if not_after(authority) <= now:
+        raise CertificateError(f"{_authority_end(authority)}, and what it signed with it. {NO_RENEWAL}")
     builder = (
         x509.CertificateBuilder()
         .subject_name(csr.subject)
@@ -110,6 +115,14 @@ def sign(csr_pem: str, authority_pem: bytes, authority_key_pem: bytes, days: int
     for extension in csr.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def authority_warning(authority_pem: bytes, days: int) -> str:
+    """Say that a CA ends before what it would sign now for so many days; an empty text where it does not."""
+    authority = x509.load_pem_x509_certificate(authority_pem)
+    if not_after(authority) - datetime.now(UTC) >= timedelta(days=days):
+        return ""
+    return f"{_authority_end(authority)}, and what it signed with it. {NO_RENEWAL}"
 
 
 def why_due(
@@ -171,6 +184,12 @@ def alternative_names(texts: Sequence[str]) -> list[x509.GeneralName]:
         else:
             raise CertificateError(f"alternative name {text!r} starts with neither DNS: nor IP:")
     return names
+
+
+def _authority_end(authority: x509.Certificate) -> str:
+    end = not_after(authority)
+    name = authority.subject.rfc4514_string()
+    return f"the CA {name} {'ends' if end > datetime.now(UTC) else 'ended'} on {end:%Y-%m-%d}"
 
 
 def _load_key(pem: bytes) -> Any:

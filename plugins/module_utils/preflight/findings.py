@@ -31,6 +31,8 @@ DOCUMENTATION_NAMES = re.compile(r"(?:^|\.)example\.(?:org|com|net)$")
 # Variables of an inventory that begin so are components of its own.
 COMPONENT_PREFIX = "sandbox_component_"
 LISTENING = "0A"
+# certificateValidityPeriod of kubeadm's configuration is not set: a year.
+KUBEADM_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def check_inventory(inventory: Inventory, roles: Mapping[str, Role], machines_ne
         *check_placeholders(inventory),
         *check_names(inventory, roles),
         *check_values(inventory, roles),
+        *check_renewal(inventory, roles),
     ]
 
 
@@ -282,6 +285,34 @@ def check_values(inventory: Inventory, roles: Mapping[str, Role]) -> list[Findin
             found = "has a wrong value" if spec.get("no_log") else "; ".join(checked.error_messages)
             origin = inventory.origin(setting.name) or f"a variable of {setting.host}"
             findings.append(Finding(setting.name, found, origin, "docs/reference/variables.md describes it."))
+    return findings
+
+
+def check_renewal(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding]:
+    """Find certificates that would be due as soon as they are issued, or outlive their CA.
+
+    Role pki's are valid for pki_certificate_days, those of kubeadm and of kubelets for a year.
+    """
+    specs = {name: spec for role in roles.values() for name, spec in role.specs.items()}
+    set_days = {setting.name: setting.value for setting in inventory.settings}
+
+    def days(name: str) -> int | None:
+        with suppress(TypeError, ValueError):  # What is no number is a finding already.
+            return int(set_days.get(name, specs.get(name, {}).get("default")))
+        return None
+
+    renew, valid, authority = days("pki_renew_before_days"), days("pki_certificate_days"), days("pki_ca_days")
+    findings = []
+    shortest = min(valid, KUBEADM_DAYS) if valid is not None else KUBEADM_DAYS
+    if renew is not None and not 0 <= renew < shortest:
+        origin = inventory.origin("pki_renew_before_days") or inventory.origin("pki_certificate_days")
+        found = f"is {renew}, and certificates are valid for {shortest} days"
+        remedy = f"Take a number from 0 to {shortest - 1}: each run would issue all of them again."
+        findings.append(Finding("pki_renew_before_days", found, origin, remedy))
+    if valid is not None and authority is not None and valid > authority:
+        found = f"is {valid}, and a CA is valid for {authority} (pki_ca_days)"
+        origin = inventory.origin("pki_certificate_days") or inventory.origin("pki_ca_days")
+        findings.append(Finding("pki_certificate_days", found, origin, "Have the CA outlive what it signs."))
     return findings
 
 
