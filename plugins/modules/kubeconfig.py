@@ -14,7 +14,10 @@ description:
   - Everybody else's entries, their order, unknown fields and the spelling of every value stay as they are.
     Comments do not, as with every write of C(kubectl); O(backup) keeps the file as it was.
   - The file is locked in the way C(kubectl) locks it (C(<path>.lock)) and replaced in one step.
-    Symbolic links are followed. The owner stays.
+    Symbolic links are followed, also those of directories above it. The owner stays.
+  - Refused, with file and line, is what can't be changed without a loss, such as a key or a name that is there twice,
+    several YAML documents, or a path that leads to something else than a file. So is a file that
+    can't be written or whose lock stays held; check mode says that, too.
   - With O(state=present) the file holds credentials, so group and others lose their rights to it and to a backup;
     a new file has mode C(0600). With O(state=absent) the mode stays.
   - Entries are marked with O(managed_by) in an extension named C(cicd.sandbox). An entry of the same name without that
@@ -23,8 +26,18 @@ options:
   path:
     description:
       - The kubeconfig file. A missing or an empty one is fine.
+      - Defaults to C(~/.kube/config) where O(paths) is not given either.
     type: path
-    default: ~/.kube/config
+  paths:
+    description:
+      - Files that E(KUBECONFIG) names, in its order, in place of O(path). The one that has an entry of O(managed_by)
+        is meant, or else the one that C(kubectl) would write a new context to, which is the first that exists, or else
+        the last.
+      - An entry of the same name in another one of them, which hides ours or is hidden by it, is refused as in the file
+        itself. A current context that another one has is a current context.
+      - As for C(kubectl), a relative path starts at the working directory, and neither C(~) nor C($) mean anything.
+    type: list
+    elements: str
   state:
     description:
       - V(present) merges the context, its cluster and its user.
@@ -162,6 +175,11 @@ EXAMPLES = r"""
     set_current: never
     managed_by: dev
 
+- name: Give it to kubectl as the environment has it
+  cicd.sandbox.kubeconfig:
+    source: /etc/kubernetes/admin.conf
+    paths: "{{ lookup('ansible.builtin.env', 'KUBECONFIG') | split(':') | reject('eq', '') }}"
+
 - name: Take the admin out again
   cicd.sandbox.kubeconfig:
     state: absent
@@ -199,10 +217,15 @@ backup_file:
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file import KubeconfigFile, private_mode
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file import (
+    KubeconfigFile,
+    private_mode,
+    written_by_kubectl,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import (
     KINDS,
     Entry,
@@ -218,7 +241,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging im
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.yaml_nodes import YAML_IMPORT_ERROR
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "path": {"type": "path", "default": "~/.kube/config"},
+    "path": {"type": "path"},
+    "paths": {"type": "list", "elements": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "cluster": {
         "type": "dict",
@@ -300,7 +324,25 @@ def selected_in(params: dict[str, Any]) -> Wanted:
     text = file.read()
     if text is None:
         raise KubeconfigError(f"{where}: no such file")
-    return select(Kubeconfig.parse(text, where), where, params["source_context"], file.target.parent)
+    return select(Kubeconfig.parse(text, where), where, params["source_context"], file.path.parent)
+
+
+def files_in(params: dict[str, Any]) -> tuple[KubeconfigFile, list[KubeconfigFile]]:
+    """Return the file that is meant, and the other ones that kubectl reads beside it."""
+    paths = [Path(path).absolute() for path in dict.fromkeys(params["paths"] or ()) if path]
+    if not paths:
+        return KubeconfigFile(params["path"] or Path("~/.kube/config").expanduser()), []
+    files = {path: KubeconfigFile(path) for path in paths}
+    chosen = written_by_kubectl(paths)
+    if len(paths) > 1:
+        chosen = next((path for path, file in files.items() if parsed(file).is_marked(params["managed_by"])), chosen)
+    target = files[chosen].target
+    return files[chosen], [file for file in files.values() if file.target != target]
+
+
+def parsed(file: KubeconfigFile) -> Kubeconfig:
+    """Return what a file holds; nothing where it is missing."""
+    return Kubeconfig.parse(file.read() or "", str(file.path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,13 +366,20 @@ class Plan:
         return self.rewritten or self.mode is not None
 
 
-def plan_for(params: dict[str, Any], file: KubeconfigFile, missing: str) -> Plan:
-    """Read the file and work out what to do; nothing is written."""
+def plan_for(params: dict[str, Any], file: KubeconfigFile, others: list[KubeconfigFile], missing: str) -> Plan:
+    """Read the files and work out what to do; nothing is written."""
     text = file.read()
     before, after = Kubeconfig.parse(text or "", str(file.path)), Kubeconfig.parse(text or "", str(file.path))
     if params["state"] == "absent":
         return plan_to_remove(params, before, after)
-    plan = plan_to_merge(params, before, after, missing if text is None else "")
+    set_current = params["set_current"]
+    for other in others:
+        beside = parsed(other)
+        if not params["force"]:
+            beside.refuse_foreign(wanted_in(params), params["managed_by"], f" of {other.path}")
+        if beside.current_context and set_current == "if_unset":
+            set_current = "never"
+    plan = plan_to_merge(params | {"set_current": set_current}, before, after, missing if text is None else "")
     mode = file.mode()
     exposed = mode is not None and mode != private_mode(mode)
     return dataclasses.replace(plan, mode=mode) if exposed else plan
@@ -363,11 +412,13 @@ def plan_to_remove(params: dict[str, Any], before: Kubeconfig, after: Kubeconfig
     return Plan(before, after, after.current_context, entries, changed)
 
 
-def carry_out(module: AnsibleModule, file: KubeconfigFile, missing: str) -> dict[str, Any]:
+def carry_out(
+    module: AnsibleModule, file: KubeconfigFile, others: list[KubeconfigFile], missing: str
+) -> dict[str, Any]:
     """Plan again under the lock, for somebody may have written in between, and write. Return what to report."""
     report = {}
     with file.locked(module.params["lock_timeout"]):
-        plan = plan_for(module.params, file, missing)
+        plan = plan_for(module.params, file, others, missing)
         if plan.rewritten:
             if module.params["backup"] and not file.missing():
                 report["backup_file"] = module.backup_local(str(file.target))
@@ -395,14 +446,18 @@ def diff_of(plan: Plan, path: str) -> dict[str, str]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC, mutually_exclusive=[["source", "content"]], supports_check_mode=True
+        argument_spec=ARGUMENT_SPEC,
+        mutually_exclusive=[["source", "content"], ["path", "paths"]],
+        supports_check_mode=True,
     )
     if YAML_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("PyYAML"), exception=YAML_IMPORT_ERROR)
     try:
-        file = KubeconfigFile(module.params["path"])
+        file, others = files_in(module.params)
         missing = file.missing()
-        plan = plan_for(module.params, file, missing)
+        plan = plan_for(module.params, file, others, missing)
+        if plan.changed and module.check_mode:
+            file.check_changeable(module.params["lock_timeout"])
         result: dict[str, Any] = {
             "changed": plan.changed,
             "path": str(file.path),
@@ -412,11 +467,11 @@ def main() -> None:
         if plan.changed:
             result["diff"] = diff_of(plan, str(file.path))
         if plan.changed and not module.check_mode:
-            result |= carry_out(module, file, missing)
+            result |= carry_out(module, file, others, missing)
     except KubeconfigError as exc:
         module.fail_json(msg=str(exc))
     except OSError as exc:
-        module.fail_json(msg=f"{exc.filename or module.params['path']}: {exc.strerror}; nothing was changed")
+        module.fail_json(msg=f"{exc.filename or 'kubeconfig'}: {exc.strerror}; nothing was changed")
     module.exit_json(**result)
 
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import Kubeconfig, KubeconfigError, data
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import KubeconfigError, data
 from modules import run_module
 
 FIXTURES = Path(__file__).parent / "fixtures/kubeconfig"
@@ -31,6 +33,17 @@ DEV: dict[str, Any] = {
     "context": {"name": "dev-admin@dev"},
     "managed_by": "dev",
 }
+EXEC_SOURCE = """
+clusters: [{name: c, cluster: {server: https://x}}]
+users:
+- {name: relative, user: {tokenFile: ../token, exec: {command: ./bin/login}}}
+- {name: named, user: {exec: {command: login}}}
+- {name: absolute, user: {exec: {command: /usr/../bin/login}}}
+contexts:
+- {name: relative, context: {cluster: c, user: relative}}
+- {name: named, context: {cluster: c, user: named}}
+- {name: absolute, context: {cluster: c, user: absolute}}
+"""
 ABSENT: dict[str, Any] = {"state": "absent", "context": {"name": "dev-admin@dev"}, "managed_by": "dev"}
 
 
@@ -196,6 +209,28 @@ class TestSomebodysFile:
         theirs(ABSENT)
         assert stat.S_IMODE(theirs.path.stat().st_mode) == 0o640
 
+    @pytest.mark.parametrize("linked", ["home/.kube", "home"])
+    def test_directory_that_is_a_link_stays_one(self, theirs: Module, tmp_path: Path, linked: str) -> None:
+        """Path and target have the same lock then."""
+        link, real = tmp_path / linked, tmp_path / "elsewhere"
+        link.rename(real)
+        link.symlink_to(real)
+        assert theirs(DEV, lock_timeout=0)["changed"]
+        assert not theirs(DEV, lock_timeout=0)["changed"]
+        assert theirs(ABSENT, lock_timeout=0)["changed"]
+        assert link.is_symlink()
+        assert theirs.path.read_text(encoding="utf-8") == UNTOUCHED
+        assert [path.name for path in theirs.path.parent.iterdir()] == ["config"]
+
+    def test_link_that_leads_to_nothing_yet_stays_one(self, module: Module, tmp_path: Path) -> None:
+        module.path.parent.mkdir(parents=True)
+        module.path.symlink_to(tmp_path / "new/config")
+        module(DEV)
+        assert (tmp_path / "new/config").is_file()
+        module(ABSENT)
+        assert module.path.is_symlink()
+        assert not (tmp_path / "new").exists()
+
     def test_link_is_followed(self, theirs: Module) -> None:
         target = theirs.path.with_name("real")
         theirs.path.rename(target)
@@ -321,6 +356,38 @@ class TestSource:
         assert base64.b64decode(written["certificate-authority-data"]).decode() == PEM
         assert "certificate-authority" not in written
 
+    def test_relative_paths_start_at_its_directory(self, module: Module, tmp_path: Path) -> None:
+        """As in kubectl: that of a link, not of what it leads to; a program that PATH leads to keeps its name."""
+        (tmp_path / "real").mkdir()
+        (tmp_path / "real/config").write_text(EXEC_SOURCE, encoding="utf-8")
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home/config").symlink_to("../real/config")
+
+        def given(user: str, context: str) -> dict[str, Any]:
+            module(
+                {
+                    "source": str(tmp_path / "home/config"),
+                    "source_context": context,
+                    "user": {"name": user},
+                    "context": {"name": user},
+                }
+            )
+            return module.named("user", user)
+
+        assert given("one", "relative")["tokenFile"] == f"{tmp_path}/token"
+        assert given("one", "relative")["exec"]["command"] == f"{tmp_path}/home/bin/login"
+        assert given("two", "named")["exec"]["command"] == "login"
+        assert given("three", "absolute")["exec"]["command"] == "/usr/../bin/login"
+        failed = module({"content": EXEC_SOURCE, "source_context": "relative"})
+        assert "user field tokenFile is a relative path, which only a file can have" in failed["msg"]
+
+    def test_file_that_would_hang_is_not_opened(self, module: Module, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "ca.crt")
+        source = tmp_path / "source"
+        source.write_text(EXEC_SOURCE.replace("server: https://x", "certificate-authority: ca.crt"), encoding="utf-8")
+        words = f"cluster certificate-authority: {tmp_path}/ca.crt: Is a named pipe, not a file"
+        assert words in module({"source": str(source), "source_context": "named"})["msg"]
+
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
@@ -343,6 +410,24 @@ class TestBadInput:
             ("just words\n", "its top level is not a mapping"),
             ("apiVersion: v1\nkind: Pod\n", "its kind is not Config"),
             ("apiVersion: v1\nclusters: {a: b}\n", "line 2: clusters is not a list"),
+            # Two files, put together with cat: kubectl shows b.
+            (
+                "users:\n- {name: a, user: {}}\nkind: Config\nusers:\n- {name: b, user: {}}\n",
+                "line 4: the key users is there already, in line 1, and kubectl takes the last",
+            ),
+            ('{"users": [], "users": []}', "line 1: the key users is there already"),
+            ("users:\n- name: a\n  name: b\n", "line 3: the key name is there already, in line 2"),
+            (
+                "contexts:\n- name: a\n  context:\n    user: a\n    user: b\n",
+                "line 5: the key user is there already, in line 4",
+            ),
+            (
+                "users:\n- {name: a, user: {token: x}}\n- {name: a, user: {token: y}}\n",
+                "line 3: there is a user 'a' already, in line 2",
+            ),
+            ("kind: Config\n---\nkind: Config\n", "it holds 2 YAML documents, of which kubectl reads the first"),
+            ("users:\n- name: a\n\tuser: {}\n", "line 3, column 1: is not valid YAML"),
+            ("kind: Config\nx: &a [*b]\n", "line 2, column 8: is not valid YAML"),
             ("kind: Config\nusers:\n- user: {}\n", "line 3: users[0] has no name"),
             ("kind: Config\n---\nkind: Config\n", "it holds 2 YAML documents"),
         ],
@@ -375,6 +460,43 @@ class TestBadInput:
         assert words in module(DEV | changes)["msg"]
         assert not module.path.exists()
 
+    @pytest.mark.parametrize("what", ["directory", "named pipe", "socket", "device"])
+    def test_what_is_no_file_is_neither_opened_nor_replaced(self, module: Module, what: str) -> None:
+        module.path.parent.mkdir(parents=True)
+        if what == "directory":
+            module.path.mkdir()
+        elif what == "named pipe":
+            os.mkfifo(module.path)
+        elif what == "device":
+            module.path.symlink_to("/dev/zero")
+        else:
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(module.path))
+        kind = module.path.stat().st_mode
+        for arguments in (DEV, ABSENT):
+            for check in (False, True):
+                assert (
+                    module(arguments, check=check)["msg"]
+                    == f"{module.path}: Is a {what}, not a file; nothing was changed"
+                )
+        assert module.path.stat().st_mode == kind
+        assert [path.name for path in module.path.parent.iterdir()] == ["config"]
+
+    def test_what_could_not_be_written_is_said_in_check_mode_too(self, module: Module, tmp_path: Path) -> None:
+        (tmp_path / "home").write_text("a file", encoding="utf-8")
+        result = module(DEV, check=True)
+        assert result["msg"] == f"{module.path}: {tmp_path}/home is no directory; nothing was changed"
+        assert "nothing was changed" in module(DEV)["msg"]
+
+    def test_a_lock_is_said_in_check_mode_too(self, theirs: Module) -> None:
+        lock = theirs.path.with_name("config.lock")
+        lock.touch()
+        assert f"the lock {lock}" in theirs(DEV, check=True, lock_timeout=0)["msg"]
+        lock.unlink()
+        theirs(DEV)
+        lock.touch()
+        assert not theirs(DEV, check=True, lock_timeout=0)["changed"]
+
     def test_a_lock_is_named(self, theirs: Module) -> None:
         lock = theirs.path.with_name("config.lock")
         lock.touch()
@@ -387,16 +509,102 @@ class TestBadInput:
         assert not lock.exists()
 
 
-def test_duplicates_of_ours_become_one() -> None:
-    config = Kubeconfig.parse("users:\n- {name: a, user: {token: x}}\n- {name: a, user: {token: y}}\n", "file")
-    assert config.names("user") == ["a", "a"]
-    config._replace("user", "a", config.find("user", "a"))
-    assert config.names("user") == ["a"]
-
-
 def test_data_of_something_else_is_refused() -> None:
     with pytest.raises(KubeconfigError, match=r"^cluster\.ca: is base64, but not of PEM$"):
         data("aGVsbG8=", "cluster.ca")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffkind: Config\nusers:\n- {name: bob, user: {token: his}}\n",
+        "kind: Config\r\nusers:\r\n- {name: bob, user: {token: his}}\r\n",
+        '{"kind": "Config", "users": [{"name": "bob", "user": {"token": "his"}}]}',
+        "x: &b {token: his}\nusers:\n- name: bob\n  user:\n    <<: *b\n",
+        "users: &u\n- {name: bob, user: {token: his}}\nx: *u\n",
+        "kind: Config\nusers:\n- {name: bob, user: {token: his}}\n...\n",
+    ],
+    ids=["BOM", "CRLF", "JSON", "merge key", "anchor of a list", "end of a document"],
+)
+def test_other_ways_to_write_yaml_are_kept(module: Module, content: str) -> None:
+    module.path.parent.mkdir(parents=True)
+    module.path.write_bytes(content.encode())
+    module(DEV)
+    assert module.named("user", "bob") == {"token": "his"}
+    assert module.named("user", "dev-admin")["token"] == TOKEN
+    module(ABSENT)
+    assert module.read()["users"] == [{"name": "bob", "user": {"token": "his"}}]
+    assert not module(ABSENT)["changed"]
+
+
+class TestSeveralFiles:
+    """What KUBECONFIG names."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[str]:
+        return [str(tmp_path / name) for name in ("one", "two", "three")]
+
+    @staticmethod
+    def run(files: list[str], capsys: pytest.CaptureFixture[str], **changes: Any) -> dict[str, Any]:
+        return run_module("kubeconfig", DEV | {"paths": files} | changes, capsys)
+
+    def test_the_first_that_exists_is_written(self, files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        Path(files[1]).touch()
+        Path(files[2]).touch()
+        assert self.run(files, capsys)["path"] == files[1]
+        assert not Path(files[0]).exists()
+
+    def test_or_else_the_last(self, files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.run([files[0], "", files[1], "", files[0]], capsys)["path"] == files[1]
+
+    def test_the_one_with_ours_stays_the_one(self, files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        self.run(files, capsys)
+        Path(files[0]).write_text("kind: Config\n", encoding="utf-8")
+        again = self.run(files, capsys)
+        assert (again["path"], again["changed"]) == (files[2], False)
+
+    def test_nothing_named_is_the_default(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert self.run(["", ""], capsys)["path"] == str(tmp_path / ".kube/config")
+
+    def test_nothing_is_expanded(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert self.run(["~/$X, 'ü/config"], capsys)["path"] == str(tmp_path / "~/$X, 'ü/config")
+        assert (tmp_path / "~/$X, 'ü/config").is_file()
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_a_name_of_somebodys_in_another_one_is_refused(
+        self, files: list[str], capsys: pytest.CaptureFixture[str], order: int
+    ) -> None:
+        Path(files[0]).write_text("kind: Config\n", encoding="utf-8")
+        other = "contexts: [{name: dev-admin@dev, context: {cluster: work, user: me}}]\n"
+        Path(files[1]).write_text(other, encoding="utf-8")
+        words = f"context 'dev-admin@dev' of {files[1]} was made by somebody else and leads elsewhere; nothing was"
+        if order == 1:
+            assert words in self.run(files, capsys)["msg"]
+            assert Path(files[0]).read_text(encoding="utf-8") == "kind: Config\n"
+            assert self.run(files, capsys, force=True)["changed"]
+        else:
+            assert "context 'dev-admin@dev' was made by" in self.run(files[1::-1], capsys)["msg"]
+        assert Path(files[1]).read_text(encoding="utf-8") == other
+
+    def test_a_current_context_of_another_one_is_kept(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path(files[0]).write_text("kind: Config\n", encoding="utf-8")
+        Path(files[1]).write_text("current-context: work\n", encoding="utf-8")
+        assert self.run(files, capsys)["current_context"] == ""
+        assert self.run(files[:1], capsys)["current_context"] == "dev-admin@dev"
+
+    def test_one_that_is_no_kubeconfig_is_named(self, files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        Path(files[0]).touch()
+        Path(files[1]).write_text("- a\n", encoding="utf-8")
+        assert f"{files[1]}: is not a kubeconfig, nothing was changed" in self.run(files, capsys)["msg"]
+        assert Path(files[0]).read_bytes() == b""
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
@@ -409,3 +617,28 @@ def test_kubectl_reads_it_and_keeps_the_marks(module: Module) -> None:
     assert not module(DEV)["changed"]
     module(ABSENT)
     assert not module.path.exists()
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+@pytest.mark.parametrize("value", ["one:two", ":two:one", "one:", "no/one:two"])
+@pytest.mark.parametrize("there", [[], ["one", "two"]])
+def test_the_file_is_the_one_that_kubectl_would_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, there: list[str]
+) -> None:
+    def fresh(name: str) -> Path:
+        directory = tmp_path / name
+        directory.mkdir()
+        for file in there:
+            (directory / file).touch()
+        return directory
+
+    def written(directory: Path) -> list[str]:
+        return [path.name for path in sorted(directory.iterdir()) if path.is_file() and path.stat().st_size]
+
+    theirs, ours = fresh("theirs"), fresh("ours")
+    command = ["kubectl", "config", "set-context", "c", "--cluster=c"]
+    environment = os.environ | {"KUBECONFIG": value}
+    done = subprocess.run(command, cwd=theirs, env=environment, capture_output=True, check=False)
+    run_module("kubeconfig", DEV | {"paths": [str(ours / name) for name in value.split(":") if name]}, capsys)
+    # It fails where an empty part is the last one, and nothing is there.
+    assert written(ours) == (["one"] if done.returncode else written(theirs))

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -121,8 +123,59 @@ def test_what_is_not_text_is_refused(file: KubeconfigFile) -> None:
         file.read()
 
 
+def test_file_mounted_by_itself_is_written_in_its_place(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's view of one file of the host: nothing can take its place."""
+    file.path.write_text("something longer than the new one", encoding="utf-8")
+    file.path.chmod(0o640)
+    inode = file.path.stat().st_ino
+
+    def busy(_path: Path, _target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", busy)
+    file.write("new", private=True)
+    assert file.read() == "new"
+    assert (file.path.stat().st_ino, file.mode()) == (inode, 0o600)
+    assert [path.name for path in file.path.parent.iterdir()] == ["config"]
+
+    def full(*_arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kubeconfig_file.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        file.write("another one")
+    assert file.read() == "new"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_directory_that_cannot_be_written_is_named(file: KubeconfigFile) -> None:
+    file.path.parent.chmod(0o500)
+    with pytest.raises(KubeconfigError, match="can't be written by uid"):
+        file.check_changeable(0)
+
+
+def test_another_owner_is_named(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.path.touch()
+    file.check_changeable(0)
+    monkeypatch.setattr(kubeconfig_file.os, "geteuid", lambda: file.path.stat().st_uid + 1)
+    with pytest.raises(KubeconfigError, match=r"belongs to uid \d+, gid \d+, which can't be kept as uid \d+; nothing"):
+        file.check_changeable(0)
+
+
+@pytest.mark.parametrize(("flag", "words"), [("i", "immutable"), ("a", "append-only")])
+def test_attributes_that_keep_root_from_changing_it_are_named(file: KubeconfigFile, flag: str, words: str) -> None:
+    file.path.touch()
+    if subprocess.run(["chattr", f"+{flag}", file.path], capture_output=True, check=False).returncode:
+        pytest.skip("only root may set attributes, and not every file system has them")
+    try:
+        with pytest.raises(KubeconfigError, match=f"{file.path} is {words}"):
+            file.check_changeable(0)
+    finally:
+        subprocess.run(["chattr", f"-{flag}", file.path], check=True)
+
+
 def test_a_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KubeconfigError, match="Is a directory"):
+    with pytest.raises(KubeconfigError, match="Is a directory, not a file"):
         KubeconfigFile(str(tmp_path)).read()
 
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,6 +47,26 @@ def _own(partial: Path) -> int:
                 os.ftruncate(descriptor, 0)
                 return descriptor
         os.close(descriptor)
+
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+def read_regular(path: Path) -> bytes:
+    """Return a file's content. What is no regular file is not opened: that may wait for ever, or do something.
+
+    Raise OSError saying what it is, or why it can't be read.
+    """
+    kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    if kind:
+        raise OSError(errno.EINVAL, f"Is a {kind}, not a file", str(path))
+    return path.read_bytes()
 
 
 def write(path: Path, content: str, mode: int = 0o644, *, sync: bool = False) -> None:

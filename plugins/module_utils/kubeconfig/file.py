@@ -6,43 +6,90 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import KubeconfigError
 
+# ioctl(2) of linux/fs.h: the attributes that chattr(1) sets, as a long.
+_FS_IOC_GETFLAGS = 0x80086601
+_UNCHANGEABLE = {0x10: "immutable (chattr -i allows changes)", 0x20: "append-only (chattr -a allows changes)"}
+
 
 class KubeconfigFile:
-    """A kubeconfig's path, and what it leads to."""
+    """A kubeconfig's path, and what it leads to. A relative one starts at the working directory."""
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path).expanduser().absolute()
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
         try:
             self.target = self.path.resolve()
         except RuntimeError:
             raise KubeconfigError(f"{self.path}: too many symbolic links") from None
 
     def read(self) -> str | None:
-        """Return the content; None when there is no file."""
+        """Return the content; None when there is no file. What is no regular file is refused unopened."""
         try:
-            return self.target.read_bytes().decode("utf-8-sig")
-        except FileNotFoundError:
+            return files.read_regular(self.target).decode("utf-8-sig")
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
             raise KubeconfigError(f"{self.path}: line {line}: is not UTF-8, so not a kubeconfig") from None
         except OSError as exc:
-            raise KubeconfigError(f"{self.path}: {exc.strerror}") from None
+            raise KubeconfigError(f"{self.path}: {exc.strerror}; nothing was changed") from None
 
     def missing(self) -> str:
         """Return what is not there: ``directory`` (then the file neither), ``file`` or nothing."""
         if self.target.exists():
             return ""
         return "file" if self.target.parent.is_dir() else "directory"
+
+    def check_changeable(self, timeout: float) -> None:
+        """Raise KubeconfigError where a write would fail, as far as that can be known without writing.
+
+        A lock that is held is waited for, for ``timeout`` seconds.
+        """
+        directory = self.target.parent
+        while not os.path.lexists(directory):
+            directory = directory.parent
+        if not directory.is_dir():
+            raise KubeconfigError(f"{self.path}: {directory} is no directory; nothing was changed")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise KubeconfigError(
+                f"{self.path}: {directory} can't be written by uid {os.geteuid()}; nothing was changed. "
+                "Allow it, or name another file in KUBECONFIG"
+            )
+        for path in (self.target, directory):
+            why = _unchangeable(path)
+            if why:
+                raise KubeconfigError(f"{self.path}: {path} is {why}; nothing was changed")
+        with contextlib.suppress(FileNotFoundError):
+            owner = self.target.stat()
+            if os.geteuid() not in {0, owner.st_uid}:
+                raise KubeconfigError(_not_kept(self.path, owner, os.geteuid()))
+        deadline = time.monotonic() + timeout
+        for lock in self._locks():
+            while lock.exists():
+                _wait(lock, deadline, timeout)
+
+    def _locks(self) -> list[Path]:
+        """Return the locks of the path and of what it leads to: one where both are in the same directory."""
+        locks: dict[tuple[object, str], Path] = {}
+        for path in sorted({self.path, self.target}):
+            lock = path.with_name(f"{path.name}.lock")
+            try:
+                state = lock.parent.stat()
+                directory: object = (state.st_dev, state.st_ino)
+            except OSError:
+                directory = lock.parent.resolve()
+            locks.setdefault((directory, lock.name), lock)
+        return list(locks.values())
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> Iterator[None]:
@@ -52,8 +99,7 @@ class KubeconfigFile:
         """
         deadline = time.monotonic() + timeout
         with contextlib.ExitStack() as held:
-            for path in sorted({self.path, self.target}):
-                lock = path.with_name(f"{path.name}.lock")
+            for lock in self._locks():
                 lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _acquire(lock, deadline, timeout)
                 held.callback(lock.unlink)
@@ -63,7 +109,7 @@ class KubeconfigFile:
         """Return the permission bits; None when there is no file."""
         try:
             return stat.S_IMODE(self.target.stat().st_mode)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def restrict(self) -> None:
@@ -73,17 +119,37 @@ class KubeconfigFile:
     def write(self, text: str, *, private: bool = False) -> None:
         """Replace the content in one step; owner and mode stay, a new file is the user's alone (0600).
 
-        With ``private`` group and others lose their rights.
+        With ``private`` group and others lose their rights. A file that is mounted by itself can't be replaced; it is
+        written in its place.
         """
         try:
             before = self.target.stat()
         except FileNotFoundError:
             before = None
         mode = 0o600 if before is None else stat.S_IMODE(before.st_mode)
-        with files.replacing(self.target, private_mode(mode) if private else mode, sync=True) as stream:
-            stream.write(text.encode())
-            if before is not None:
-                _same_owner(stream.fileno(), before, self.path)
+        mode = private_mode(mode) if private else mode
+        try:
+            with files.replacing(self.target, mode, sync=True) as stream:
+                stream.write(text.encode())
+                if before is not None:
+                    _same_owner(stream.fileno(), before, self.path)
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:
+                raise
+            self._write_in_place(text.encode())
+            self.target.chmod(mode)
+
+    def _write_in_place(self, content: bytes) -> None:
+        """Write over the content; where that fails, what was there before is put back."""
+        with self.target.open("r+b") as stream:
+            before = stream.read()
+            try:
+                # The space is there before a byte is overwritten.
+                os.posix_fallocate(stream.fileno(), 0, max(len(content), 1))
+                _overwrite(stream.fileno(), content)
+            except OSError:
+                _overwrite(stream.fileno(), before)
+                raise
 
     def delete(self) -> None:
         """Remove the file."""
@@ -103,15 +169,50 @@ def private_mode(mode: int) -> int:
     return mode & stat.S_IRWXU
 
 
+def written_by_kubectl(paths: Sequence[Path]) -> Path:
+    """Return which of the files of a KUBECONFIG gets a new context: the first that is there, or else the last.
+
+    See GetDefaultFilename in https://github.com/kubernetes/client-go/blob/master/tools/clientcmd/config.go .
+    """
+    return next((path for path in paths if path.exists()), paths[-1])
+
+
+def _overwrite(descriptor: int, content: bytes) -> None:
+    done = 0
+    while done < len(content):
+        done += os.pwrite(descriptor, content[done:], done)
+    os.ftruncate(descriptor, len(content))
+    os.fsync(descriptor)
+
+
+def _unchangeable(path: Path) -> str:
+    """Return which attribute keeps even root from changing a file or directory; nothing where none is known."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
+    except OSError:  # a file system without attributes
+        return ""
+    finally:
+        os.close(descriptor)
+    return next((why for flag, why in _UNCHANGEABLE.items() if flags & flag), "")
+
+
 def _acquire(lock: Path, deadline: float, timeout: float) -> None:
     while True:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
             return
         except FileExistsError:
-            if time.monotonic() >= deadline:
-                raise KubeconfigError(_held(lock, timeout)) from None
-            time.sleep(0.1)
+            _wait(lock, deadline, timeout)
+
+
+def _wait(lock: Path, deadline: float, timeout: float) -> None:
+    if time.monotonic() >= deadline:
+        raise KubeconfigError(_held(lock, timeout))
+    time.sleep(0.1)
 
 
 def _held(lock: Path, timeout: float) -> str:
@@ -131,7 +232,11 @@ def _same_owner(descriptor: int, before: os.stat_result, path: Path) -> None:
         try:
             os.fchown(descriptor, before.st_uid, before.st_gid)
         except PermissionError:
-            raise KubeconfigError(
-                f"{path}: belongs to uid {before.st_uid}, gid {before.st_gid}, which can't be kept as uid "
-                f"{now.st_uid}; nothing was changed. Run as its owner"
-            ) from None
+            raise KubeconfigError(_not_kept(path, before, now.st_uid)) from None
+
+
+def _not_kept(path: Path, owner: os.stat_result, uid: int) -> str:
+    return (
+        f"{path}: belongs to uid {owner.st_uid}, gid {owner.st_gid}, which can't be kept as uid {uid}; "
+        "nothing was changed. Run as its owner"
+    )

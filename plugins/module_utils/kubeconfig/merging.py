@@ -16,10 +16,12 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.yaml_nodes import (
     Node,
     NotYamlError,
@@ -115,7 +117,10 @@ class Kubeconfig:
         except NotYamlError as exc:
             raise KubeconfigError(str(exc)) from None
         if documents > 1:
-            raise KubeconfigError(f"{where}: is not a kubeconfig: it holds {documents} YAML documents")
+            raise KubeconfigError(
+                f"{where}: is not a kubeconfig, nothing was changed: it holds {documents} YAML documents, of which "
+                f"kubectl reads the first. Keep one"
+            )
         if is_null(root):
             root = mapping_node([])
         config = cls(root, explicit_start=text.startswith("---"))
@@ -131,6 +136,7 @@ class Kubeconfig:
             raise KubeconfigError(wrong + "its top level is not a mapping")
         if not any(get(self.root, key) is not None for key in _TOP_LEVEL):
             raise KubeconfigError(wrong + "it has none of the keys " + ", ".join(sorted(_TOP_LEVEL)))
+        self._refuse_repetitions(wrong)
         for key, expected in _FRAME:
             if (get_text(self.root, key) or expected) != expected:
                 raise KubeconfigError(f"{wrong}its {key} is not {expected}")
@@ -144,6 +150,33 @@ class Kubeconfig:
             for index, entry in enumerate(items_of(value)):
                 if get_text(entry, "name") is None:
                     raise KubeconfigError(f"{wrong}{line}{kind}s[{index}] has no name")
+
+    def _refuse_repetitions(self, wrong: str) -> None:
+        """Raise KubeconfigError where a key or a name is there twice: a reader takes one of them, which may differ."""
+        mappings = [self.root]
+        for kind in KINDS:
+            for entry in self.entries(kind):
+                mappings += [entry, get(entry, kind)]
+        for mapping in mappings:
+            lines: dict[str, int] = {}
+            for key, _value in pairs_of(mapping):
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in lines:
+                    raise KubeconfigError(
+                        f"{wrong}line {line}: the key {name} is there already, in line {lines[name]}, and kubectl "
+                        "takes the last. Keep one of them, with what is below both"
+                    )
+                lines[name] = line
+        for kind in KINDS:
+            lines = {}
+            for entry in self.entries(kind):
+                name, line = get_text(entry, "name") or "", entry.start_mark.line + 1
+                if name in lines:
+                    raise KubeconfigError(
+                        f"{wrong}line {line}: there is a {kind} {name!r} already, in line {lines[name]}. "
+                        "kubectl refuses that, too. Rename or remove one of them"
+                    )
+                lines[name] = line
 
     def text(self) -> str:
         """Return the file's content."""
@@ -191,7 +224,13 @@ class Kubeconfig:
         ``managed_by``'s is taken over when it leads to the same place already, or with ``force``; otherwise
         KubeconfigError. Return per kind ``created``, ``updated`` or ``unchanged``.
         """
-        self._refuse_foreign(wanted, managed_by, force=force)
+        if not force:
+            self.refuse_foreign(wanted, managed_by)
+        for kind in KINDS:
+            if wanted.entry(kind).fields is None and self.find(kind, wanted.entry(kind).name) is None:
+                raise KubeconfigError(
+                    f"{kind} {wanted.entry(kind).name!r} is not in the file and nothing was given to make it"
+                )
         outcome = {kind: self._merge_entry(kind, wanted.entry(kind), managed_by) for kind in KINDS}
         name, current = wanted.context.name, self.current_context
         if current != name and (set_current == "always" or (set_current == "if_unset" and not current)):
@@ -201,23 +240,29 @@ class Kubeconfig:
                 self._replace("context", name, _marked("context", entry, {"previous-current-context": current}))
         return outcome
 
-    def _refuse_foreign(self, wanted: Wanted, managed_by: str, *, force: bool) -> None:
+    def refuse_foreign(self, wanted: Wanted, managed_by: str, where: str = "") -> None:
+        """Raise KubeconfigError where an entry has a wanted one's name, leads elsewhere and is not ``managed_by``'s.
+
+        ``where`` names the file, where that is another than the one which is asked for.
+        """
         for kind in KINDS:
             entry, old = wanted.entry(kind), self.find(kind, wanted.entry(kind).name)
-            if entry.fields is None:
-                if old is None:
-                    raise KubeconfigError(f"{kind} {entry.name!r} is not in the file and nothing was given to make it")
-                continue
-            if old is None or force:
+            if entry.fields is None or old is None:
                 continue
             owner = mark_of(kind, old).get("managed-by")
             if owner == managed_by or (owner is None and _leads_to_same(kind, old, entry.fields)):
                 continue
             whose = f"is managed by {owner!r}" if owner else "was made by somebody else"
             raise KubeconfigError(
-                f"{kind} {entry.name!r} {whose} and leads elsewhere; nothing was changed. "
+                f"{kind} {entry.name!r}{where} {whose} and leads elsewhere; nothing was changed. "
                 f"Rename one of the two, or set force=true to take it over"
             )
+
+    def is_marked(self, managed_by: str) -> bool:
+        """Tell whether an entry is ``managed_by``'s."""
+        return any(
+            mark_of(kind, entry).get("managed-by") == managed_by for kind in KINDS for entry in self.entries(kind)
+        )
 
     def _merge_entry(self, kind: str, wanted: Entry, managed_by: str) -> str:
         if wanted.fields is None:
@@ -438,28 +483,39 @@ def _own_fields(body: Node | None) -> Fields:
 
 
 def _embed(kind: str, fields: Fields, where: str, directory: Path | None) -> Fields:
-    """Put files' contents in the place of their paths; a token's file stays one, for tokens are renewed."""
+    """Put files' contents in the place of their paths; a token's file stays one, for tokens are renewed.
+
+    Relative paths start from ``directory``, also that of a program that makes credentials, unless PATH leads to it.
+    """
     result: Fields = []
     given = {key for key, value in fields if value.value}
     for key, value in fields:
         as_data = _FILES[kind].get(key)
-        if key != "tokenFile" and as_data is None:
+        if key == "exec":
+            command = get_text(value, "command") or ""
+            path = _based(command, directory, f"{where}: {kind} field exec.command") if "/" in command else None
+            result.append((key, with_value(value, "command", text_node(str(path))) if path else value))
+        elif key != "tokenFile" and as_data is None:
             result.append((key, value))
         elif value.value and as_data not in given:
-            path = Path(value.value)
-            if not path.is_absolute():
-                if directory is None:
-                    raise KubeconfigError(f"{where}: {kind} field {key} is a relative path, which only a file can have")
-                path = directory / path
-            result.append(
-                (as_data or key, text_node(_base64_of(path, f"{where}: {kind} {key}") if as_data else str(path)))
-            )
+            path = _based(value.value, directory, f"{where}: {kind} field {key}")
+            content = _base64_of(path, f"{where}: {kind} {key}") if as_data else str(path)
+            result.append((as_data or key, text_node(content)))
     return result
+
+
+def _based(path: str, directory: Path | None, what: str) -> Path:
+    """Return a path that may be relative to a kubeconfig's directory, without ``..``, as kubectl resolves it."""
+    if Path(path).is_absolute():
+        return Path(path)
+    if directory is None:
+        raise KubeconfigError(f"{what} is a relative path, which only a file can have")
+    return Path(os.path.normpath(directory / path))
 
 
 def _base64_of(path: Path, what: str) -> str:
     try:
-        return base64.b64encode(path.read_bytes()).decode()
+        return base64.b64encode(files.read_regular(path)).decode()
     except OSError as exc:
         raise KubeconfigError(f"{what}: {path}: {exc.strerror}") from None
 
