@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks import arguments
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks import running as checks_running
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import HttpArguments, read_checks
-from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import Response
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Request, Response
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.running import Result, Runner, http_problems, received
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi
 from kubernetes_objects import fixture
@@ -139,6 +140,19 @@ class TestRetries:
         site.failures = 1
         assert run({"name": "website", "url": url, "deadline": 0})[0].attempts == 1
 
+    def test_one_try_may_take_all_of_its_time(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        limits = []
+
+        def send(request: Request, limit: float) -> Response:
+            limits.append(limit)
+            raise HttpError("no answer")
+
+        monkeypatch.setattr(checks_running, "send", send)
+        run({"name": "once", "url": "http://a", "deadline": 0, "timeout": 10})
+        run({"name": "repeated", "url": "http://a", "deadline": 8, "timeout": 10})
+        assert limits[0] == 10
+        assert limits[1:] == [8, 7.5, 6.5, 4.5, 1, 1]
+
     def test_objects_are_looked_at_every_second(self, run: Run, fake: FakeKubernetes, clock: Clock) -> None:
         (result,) = run({"name": "front-end", "kubernetes": BEHIND, "deadline": 3})
         assert clock.pauses == [1.0, 1.0, 1.0]
@@ -165,6 +179,11 @@ class TestRetries:
             "Job apps/migrate: failed: BackoffLimitExceeded: Job has reached the specified backoff limit",
         )
         assert awaited.passed
+
+    def test_none_for_what_is_no_address(self, run: Run) -> None:
+        (result,) = run({"name": "dots", "url": "http://a..b/"})
+        assert (result.passed, result.attempts) == (False, 1)
+        assert result.reason == "'http://a..b/' has no host name: 'a..b' has a part that is empty, too long or odd"
 
     def test_none_for_a_bad_kubeconfig(self, run: Run) -> None:
         (result,) = run({"name": "nodes", "kubernetes": {"kind": "Node"}})
@@ -269,6 +288,73 @@ class TestObjects:
     def test_with_another_status_of_a_condition(self, run: Run, fake: FakeKubernetes) -> None:
         stuck = BEHIND | {"condition": "Progressing", "condition_status": "False"}
         assert run({"name": "x", "kubernetes": stuck})[0].passed
+
+
+class Odd:
+    """What nobody thought of."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def search(self, _document: object) -> object:
+        raise self.error
+
+
+class TestOddities:
+    """One check's oddity never takes the other results with it, and all come in their order."""
+
+    @pytest.mark.parametrize("error", [TypeError("odd\nerror"), KeyboardInterrupt(), RecursionError()])
+    def test_that_nobody_thought_of(
+        self, run: Run, url: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        monkeypatch.setattr(arguments.jmespath, "compile", lambda _text: Odd(error))
+        odd = {"name": "odd", "url": f"{url}/api/quotes/", "values": [{"query": "a"}]}
+        before, result, after = run({"name": "before", "url": url}, odd, {"name": "after", "url": url})
+        assert (before.name, before.passed, after.name, after.passed) == ("before", True, "after", True)
+        assert (result.passed, result.attempts) == (False, 1)
+        words = " ".join(str(error).split())
+        assert result.reason.startswith(f"the check itself failed: {type(error).__name__}: {words} (test_smoke.py:")
+
+    def test_of_a_diagnosis(self, run: Run, url: str, fake: FakeKubernetes) -> None:
+        """What was received is told all the same."""
+        fake.objects[0]["spec"] = 5
+        odd, after = run(
+            {"name": "odd", "url": url, "status": 204, "behind": BEHIND, "deadline": 0}, {"name": "after", "url": url}
+        )
+        assert (odd.reason, after.passed) == ("status 200, expected 204", True)
+        assert odd.diagnosis[0].startswith("received: status 200")
+        assert odd.diagnosis[-1].startswith("no more is known: the check itself failed: AttributeError")
+
+    @pytest.mark.parametrize(
+        "kubeconfig",
+        [
+            "[]",
+            "[a, b]",
+            "5",
+            "text",
+            "clusters: {a: 1}",
+            "{current-context: a, contexts: [5]}",
+            "{current-context: a, contexts: [{name: a, context: []}]}",
+            "a: [",
+        ],
+    )
+    def test_of_a_kubeconfig(self, run: Run, url: str, tmp_path: Path, kubeconfig: str) -> None:
+        (tmp_path / "kubeconfig").write_text(kubeconfig, encoding="utf-8")
+        nodes, after = run({"name": "nodes", "kubernetes": {"kind": "Node"}}, {"name": "after", "url": url})
+        assert (nodes.passed, nodes.attempts, after.passed) == (False, 1, True)
+        assert nodes.reason.startswith(f"kubeconfig {tmp_path}/kubeconfig: ")
+
+    def test_of_what_is_said(self, run: Run, url: str, fake: FakeKubernetes) -> None:
+        """No terminal's controls, and nothing that UTF-8 can't carry, reaches a person or a report."""
+        odd = json_answer({"a": "\ud800\x9b31m\x07"})
+        odd.headers = {"Content-Type": "a\x1b[31m", "Content-Encoding": "gzip"}
+        with serving(lambda request: odd) as server:
+            values = [{"query": "a", "equals": 1}]
+            (result,) = run({"name": "x", "url": f"http://127.0.0.1:{server.port}/", "values": values, "deadline": 0})
+        told = "\n".join([result.reason, *result.diagnosis])
+        assert all(line.isprintable() for line in told.split("\n"))
+        assert told.encode()
+        assert "its body is encoded (gzip), which nobody asked for" in told
 
 
 class TestModule:
@@ -385,8 +471,8 @@ def test_a_slow_check_does_not_hold_up_the_others(tmp_path: Path) -> None:
     assert elapsed < 5
 
 
-@pytest.mark.parametrize("timeout", [0.5, 300.0], ids=["timeout", "deadline"])
-def test_an_api_server_that_is_silent_does_not_hold_up_a_check(tmp_path: Path, timeout: float) -> None:
+@pytest.mark.parametrize(("timeout", "deadline"), [(0.5, 0), (300.0, 0.1)], ids=["timeout", "deadline"])
+def test_an_api_server_that_is_silent_does_not_hold_up_a_check(tmp_path: Path, timeout: float, deadline: float) -> None:
     """The smaller of both limits counts, not the client's own."""
     release = threading.Event()
 
@@ -397,7 +483,7 @@ def test_an_api_server_that_is_silent_does_not_hold_up_a_check(tmp_path: Path, t
     with serving(answer) as server:
         write_kubeconfig(tmp_path / "kubeconfig", server.port)
         begin = time.monotonic()
-        checks = read_checks([{"name": "nodes", "kubernetes": {"kind": "Node"}}], timeout, 0)
+        checks = read_checks([{"name": "nodes", "kubernetes": {"kind": "Node"}}], timeout, deadline)
         (result,) = Runner(KubernetesApi(str(tmp_path / "kubeconfig"), timeout=300)).run(checks)
         elapsed = time.monotonic() - begin
         release.set()

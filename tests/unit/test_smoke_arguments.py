@@ -109,6 +109,9 @@ class TestHttp:
         assert unchecked is not None
         assert unchecked.verify_mode is ssl.CERT_NONE
         assert http(ca_path=str(authority.ca)).request.tls is None
+        redirected = http(ca_path=str(authority.ca), follow_redirects=True).request.tls
+        assert redirected is not None
+        assert len(redirected.get_ca_certs()) == 1
 
     def test_address_is_encoded(self) -> None:
         assert http(url="http://a/ü%20b?q=ä#part").request.url == "http://a/%C3%BC%20b?q=%C3%A4"
@@ -192,6 +195,10 @@ class TestKubernetes:
             URL | {"matches": ["a", "("]},
             "checks[0].matches: '(' is not a regular expression: missing ), unterminated subpattern at position 0",
         ),
+        (URL | {"matches": "a{99999999999}"}, "checks[0].matches: 'a{99999999999}' is not a regular expression: "),
+        (URL | {"values": [{"query": '"\\ud'}]}, "checks[0].values[0].query: "),
+        (URL | {"body": "\ud800"}, "checks[0].body: can't be sent as UTF-8: surrogates not allowed at position 0"),
+        (URL | {"url": "http://a/\ud800"}, "checks[0].url: "),
         (URL | {"values": {}}, "checks[0]: argument 'values' is of type dict"),
         (URL | {"values": [{"equals": 1}]}, "checks[0]: missing required arguments: query found in values"),
         (

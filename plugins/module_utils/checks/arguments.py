@@ -23,7 +23,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations i
     Expectation,
     shown,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import Request
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import SECRET_HEADERS, Request
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import API_VERSIONS, Target
 
 JMESPATH_IMPORT_ERROR: str | None = None
@@ -35,7 +35,6 @@ except ImportError:
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 READING_METHODS = frozenset({"GET", "HEAD"})
 _MAX_SECONDS = 24 * 3600.0
-_SECRET_HEADERS = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
 _OPERATORS: dict[str, Any] = {
     "equals": {"type": "raw"},
     "contains": {"type": "raw"},
@@ -239,7 +238,7 @@ class _Check:
         """Compile a regular expression."""
         try:
             return re.compile(text)
-        except (re.error, TypeError) as exc:
+        except (re.error, TypeError, OverflowError, RecursionError) as exc:
             self.complain(option, f"{text!r} is not a regular expression: {exc}")
             return None
 
@@ -266,15 +265,15 @@ def _http(check: _Check) -> HttpArguments:
     values = check.values
     url = _url(check)
     headers = _headers(check)
-    body = _body(values, headers)
-    secrets = [value for key, value in headers.items() if _SECRET_HEADERS.search(key)]
+    body = _body(check, headers)
+    secrets = [value for key, value in headers.items() if SECRET_HEADERS.search(key)]
     secrets += _basic_auth(check, headers)
     request = Request(
         url=url,
         method=values["method"],
         headers=headers,
         body=body,
-        tls=_tls(check, url),
+        tls=_tls(check),
         follow_redirects=values["follow_redirects"],
     )
     behind = tuple(_target(check, f"behind[{index}]", item) for index, item in enumerate(values["behind"] or ()))
@@ -296,7 +295,7 @@ def _url(check: _Check) -> str:
     if parts.username is not None:
         check.complain("url", "holds a user; use username and password_file, which are not shown")
         return ""
-    if re.search(r"[\x00-\x20\x7f]", url):
+    if re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
         check.complain("url", f"{url!r} has a space or a control character")
         return ""
     path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
@@ -318,9 +317,14 @@ def _headers(check: _Check) -> dict[str, str]:
     return headers
 
 
-def _body(values: Mapping[str, Any], headers: dict[str, str]) -> bytes | None:
+def _body(check: _Check, headers: dict[str, str]) -> bytes | None:
+    values = check.values
     if values["json"] is None:
-        return values["body"].encode() if values["body"] else None
+        try:
+            return values["body"].encode() if values["body"] else None
+        except UnicodeEncodeError as exc:
+            check.complain("body", f"can't be sent as UTF-8: {exc.reason} at position {exc.start}")
+            return None
     if not any(key.lower() == "content-type" for key in headers):
         headers["Content-Type"] = "application/json"
     return json.dumps(values["json"]).encode()
@@ -341,9 +345,10 @@ def _basic_auth(check: _Check, headers: dict[str, str]) -> list[str]:
     return [password, joined]
 
 
-def _tls(check: _Check, url: str) -> ssl.SSLContext | None:
+def _tls(check: _Check) -> ssl.SSLContext | None:
     authority, certificate, key = check.file("ca_path"), check.file("client_cert"), check.file("client_key")
-    if not url.startswith("https:"):
+    # A redirect may lead from http to https.
+    if not check.values["url"].lower().startswith("https:") and not check.values["follow_redirects"]:
         return None
     option, path = "ca_path", authority
     try:
@@ -400,7 +405,7 @@ def _compiled(check: _Check, index: int, text: str) -> Any:
         return None
     try:
         return jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError as exc:
+    except (ValueError, RecursionError) as exc:  # jmespath's errors are the former
         check.complain(f"values[{index}].query", f"{text!r} is not JMESPath: {' '.join(str(exc).split())}")
         return None
 

@@ -9,7 +9,9 @@ import dataclasses
 import json
 import re
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import (
@@ -88,44 +90,64 @@ class Runner:
         self._sleep = sleep
 
     def run(self, checks: Sequence[CheckArguments]) -> list[Result]:
-        """Run all checks and return a result for each, in their order. Deadlines count from now."""
+        """Run all checks and return a result for each, in their order. Deadlines count from now.
+
+        Also a check that ends in an error that nobody thought of only fails itself.
+        """
         begin = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(min(MAX_PARALLEL, max(1, len(checks)))) as pool:
-            return list(pool.map(lambda check: self._run_one(check, begin), checks))
+            tried = [pool.submit(self._try, check, begin) for check in checks]
+            # These begin after those that they wait for.
+            told = [pool.submit(self._diagnosis, check, future) for check, future in zip(checks, tried, strict=True)]
+        return [self._result(*of_one) for of_one in zip(checks, tried, told, strict=True)]
 
-    def _run_one(self, check: CheckArguments, begin: float) -> Result:
+    def _try(self, check: CheckArguments, begin: float) -> tuple[Result, Outcome]:
         what = check.what
         if self._only_read and isinstance(what, HttpArguments) and not what.only_reads:
-            return Result(
-                check.name, passed=False, skipped=True, reason=f"check mode: {what.request.method} may change"
-            )
+            reason = f"check mode: {what.request.method} may change"
+            return Result(check.name, passed=False, skipped=True, reason=reason), Outcome()
         begun = time.monotonic()
         end = begin + check.deadline
         pause = _FIRST_PAUSE if isinstance(what, HttpArguments) else _POLL
         attempts = 0
         while True:
             attempts += 1
-            outcome = self._attempt(what, min(check.timeout, max(1.0, end - time.monotonic())))
+            # What is tried only once has all the time that an attempt may take.
+            limit = min(check.timeout, max(1.0, end - time.monotonic())) if check.deadline else check.timeout
+            outcome = self._attempt(what, limit)
             remaining = end - time.monotonic()
             if not outcome.reason or outcome.final or remaining <= 0:
                 break
             self._sleep(min(pause, remaining))
             if isinstance(what, HttpArguments):
                 pause = min(2 * pause, _LONGEST_PAUSE)
-        result = Result(
+        return Result(
             check.name,
             passed=not outcome.reason,
             attempts=attempts,
             elapsed=time.monotonic() - begun,
             status=outcome.status,
             reason=outcome.reason,
-        )
-        if not result.passed:
-            result.diagnosis = self._diagnosis(what, outcome)
-        if isinstance(what, HttpArguments):
-            # A server may answer with what it was sent; Ansible hides it, the report would not.
-            result.reason = _without(result.reason, what.secrets)
-            result.diagnosis = [_without(line, what.secrets) for line in result.diagnosis]
+        ), outcome
+
+    def _result(
+        self,
+        check: CheckArguments,
+        tried: concurrent.futures.Future[tuple[Result, Outcome]],
+        told: concurrent.futures.Future[list[str]],
+    ) -> Result:
+        error = tried.exception()
+        if error is not None:
+            result = Result(check.name, passed=False, attempts=1, reason=_unexpected(error))
+        else:
+            result, outcome = tried.result()
+            error = told.exception()
+            more = told.result() if error is None else [f"no more is known: {_unexpected(error)}"]
+            result.diagnosis = [*outcome.received, *more]
+        # A server may answer with what it was sent; Ansible hides it, the report would not.
+        secrets = check.what.secrets if isinstance(check.what, HttpArguments) else ()
+        result.reason = _printable(_without(result.reason, secrets))
+        result.diagnosis = [_printable(_without(line, secrets)) for line in result.diagnosis]
         return result
 
     def _attempt(self, what: HttpArguments | KubernetesArguments, limit: float) -> Outcome:
@@ -134,14 +156,19 @@ class Runner:
         try:
             response = send(what.request, limit)
         except HttpError as exc:
-            return Outcome(str(exc))
+            return Outcome(str(exc), final=exc.final)
         problems = http_problems(what.expected, response)
         return Outcome("; ".join(problems), response.status, received=received(response) if problems else [])
 
-    def _diagnosis(self, what: HttpArguments | KubernetesArguments, outcome: Outcome) -> list[str]:
-        lines = list(outcome.received)
+    def _diagnosis(self, check: CheckArguments, tried: concurrent.futures.Future[tuple[Result, Outcome]]) -> list[str]:
+        if tried.exception() is not None:
+            return []
+        what, (result, outcome) = check.what, tried.result()
+        if result.passed or result.skipped:
+            return []
         if isinstance(what, HttpArguments):
-            return lines + diagnose(self._api, what.behind)
+            return diagnose(self._api, what.behind)
+        lines = []
         for obj in outcome.failing[:_SHOWN_OBJECTS]:
             lines += diagnose_object(self._api, obj)
         return lines
@@ -151,6 +178,17 @@ def _without(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "********")
     return text
+
+
+def _printable(text: str) -> str:
+    return re.sub(r"[^\n\x20-\x7e\xa0-\ud7ff\ue000-\uffff\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def _unexpected(error: BaseException) -> str:
+    """Return an error that nobody thought of, and where it came from."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(str(error).split())
+    return f"the check itself failed: {type(error).__name__}: {words} ({Path(place.filename).name}:{place.lineno})"
 
 
 def http_problems(expected: HttpExpectations, response: Response) -> list[str]:
@@ -198,9 +236,9 @@ def received(response: Response) -> list[str]:
     kind = response.headers.get("content-type", "no content type")
     size = f"more than {len(response.body)}" if response.truncated else str(len(response.body))
     lines = [f"received: status {response.status}, {kind}, {size} bytes in {response.elapsed:.3f} s"]
-    text = re.sub(
-        r"[^\n\x20-\x7e\xa0-\uffff\U00010000-\U0010ffff]", "�", response.text[: _SHOWN_BODY + 1].replace("\r\n", "\n")
-    )
+    if encoding := response.headers.get("content-encoding"):
+        lines.append(f"  its body is encoded ({encoding}), which nobody asked for, and is looked at as it came")
+    text = _printable(response.text[: _SHOWN_BODY + 1].replace("\r\n", "\n"))
     if len(text) > _SHOWN_BODY:
         text = f"{text[:_SHOWN_BODY]}…"
     return lines + [f"  {line}" for line in text.splitlines() if line.strip()]

@@ -10,12 +10,16 @@ API server did not serve yet, keeps files in /tmp and is not made for threads.
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
 import threading
 import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.bounded import within
 
 KUBERNETES_IMPORT_ERROR: str | None = None
 try:
@@ -101,6 +105,7 @@ class KubernetesApi:
         self._context = context
         self._timeout = timeout
         self._lock = threading.Lock()
+        self._where = f"kubeconfig {kubeconfig or 'the default one'}"
         self._client: Any = None
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
 
@@ -109,7 +114,7 @@ class KubernetesApi:
         path = self._path(target, until)
         if target.name:
             try:
-                found = self.get(f"{path}/{target.name}", until=until)
+                found = self.get(f"{path}/{quote(target.name, safe='')}", until=until)
                 return [{"kind": target.kind, "apiVersion": target.api_version, **found}]
             except KubernetesError as exc:
                 if exc.absent:
@@ -118,6 +123,8 @@ class KubernetesApi:
         query = [("labelSelector", target.label_selector)] if target.label_selector else []
         # Items of a list do not repeat their kind.
         items = self.get(path, query, until).get("items") or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise KubernetesError(f"{path}: the API server's answer is not a list of objects")
         return [{"kind": target.kind, "apiVersion": target.api_version, **item} for item in items]
 
     def warnings(self, namespace: str) -> list[Object]:
@@ -139,7 +146,7 @@ class KubernetesApi:
         data = self._request(path, query, until)
         try:
             answer = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise KubernetesError(f"{path}: the API server's answer is not JSON: {data[:80]!r}") from None
         if not isinstance(answer, dict):
             raise KubernetesError(f"{path}: the API server's answer is not an object")
@@ -155,7 +162,7 @@ class KubernetesApi:
         if target.kind not in known:
             raise KubernetesError(f"the API server knows no kind {target.kind} in {version}", unserved=True)
         plural, namespaced = known[target.kind]
-        namespace = target.namespace or ("default" if target.name else None)
+        namespace = quote(target.namespace or ("default" if target.name else ""), safe="")
         return f"{root}/namespaces/{namespace}/{plural}" if namespaced and namespace else f"{root}/{plural}"
 
     def _discover(self, root: str, version: str, until: float | None) -> dict[str, tuple[str, bool]]:
@@ -165,17 +172,28 @@ class KubernetesApi:
             if exc.absent:
                 raise KubernetesError(f"the API server does not serve {version}", unserved=True) from None
             raise
-        known = {
-            item["kind"]: (item["name"], bool(item.get("namespaced"))) for item in listed if "/" not in item["name"]
-        }
+        try:
+            known = {
+                item["kind"]: (item["name"], bool(item.get("namespaced"))) for item in listed if "/" not in item["name"]
+            }
+        except (AttributeError, LookupError, TypeError):
+            raise KubernetesError(f"{root}: the API server's answer is not a list of kinds") from None
         with self._lock:
             self._resources[version] = known
         return known
 
     def _request(self, path: str, query: Query, until: float | None = None) -> bytes:
-        api = self._connected()
-        # The client takes nothing for no limit.
         limit = self._timeout if until is None else max(0.1, until - time.monotonic())
+        try:
+            # The client's limit is one of each step: it knows none of names, of programs that give a token, nor of a
+            # server that sends a byte now and then. Its own is longer, so that it can say at which step it was.
+            return within(limit + 0.2, lambda: self._ask(path, query, limit))
+        except TimeoutError:
+            where = f"the API server {self._client.configuration.host}" if self._client else self._where
+            raise KubernetesError(f"{where} did not answer within {limit:.3g} s") from None
+
+    def _ask(self, path: str, query: Query, limit: float) -> bytes:
+        api = self._connected()
         try:
             response = api.request("get", path, query_params=list(query), serialize=False, _request_timeout=limit)
             data: bytes = response.data
@@ -187,7 +205,7 @@ class KubernetesApi:
             raise KubernetesError(
                 f"the API server answers {exc.status} {exc.reason}: {_message(exc)}", absent=exc.status == 404
             ) from None
-        except (urllib3.exceptions.HTTPError, OSError) as exc:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as exc:
             raise KubernetesError(_unreachable(api, _cause(exc))) from None
 
     def _connected(self) -> Any:
@@ -210,12 +228,15 @@ class KubernetesApi:
                 client_configuration=settings,
                 persist_config=False,
             )
-        except (config.ConfigException, OSError, ValueError, YAMLError) as exc:
-            where = self._kubeconfig or "the default one"
-            raise KubernetesError(f"kubeconfig {where}: {' '.join(str(exc).split())}", final=True) from None
-        # Whoever waits asks again; the library would, too, and say less of why.
-        settings.retries = False
-        return connect(client.ApiClient(configuration=settings), discoverer=_NoDiscovery)
+            # Whoever waits asks again; the library would, too, and say less of why.
+            settings.retries = False
+            return connect(client.ApiClient(configuration=settings), discoverer=_NoDiscovery)
+        except (config.ConfigException, urllib3.exceptions.HTTPError, OSError, ValueError, YAMLError) as exc:
+            raise KubernetesError(f"{self._where}: {' '.join(str(exc).split())}", final=True) from None
+        except (AttributeError, LookupError, TypeError, RecursionError) as exc:
+            # What the reader runs into where a list stands for a mapping, or a number for a text.
+            words = " ".join(str(exc).split())
+            raise KubernetesError(f"{self._where}: is not a kubeconfig: {words}", final=True) from None
 
 
 def last_seen(event: Object) -> str:
