@@ -110,6 +110,11 @@ options:
     description:
       - Which context of O(source) or O(content) is meant. Defaults to its current one, or to the only one.
     type: str
+  places:
+    description:
+      - A file that gets, as a JSON list, the path of the kubeconfig before a context is merged into it, beside those of
+        earlier runs, so that they can be taken out again whatever O(paths) is then.
+    type: path
   set_current:
     description:
       - Whether the context becomes the current one.
@@ -217,10 +222,12 @@ backup_file:
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file import (
     KubeconfigFile,
     private_mode,
@@ -228,6 +235,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.file impor
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubeconfig.merging import (
     KINDS,
+    MARK,
     Entry,
     Fields,
     Kubeconfig,
@@ -266,6 +274,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "source": {"type": "path"},
     "content": {"type": "str", "no_log": True},
     "source_context": {"type": "str"},
+    "places": {"type": "path"},
     "set_current": {"type": "str", "choices": ["if_unset", "always", "never"], "default": "if_unset"},
     "managed_by": {"type": "str", "default": "cicd.sandbox"},
     "force": {"type": "bool", "default": False},
@@ -332,12 +341,12 @@ def files_in(params: dict[str, Any]) -> tuple[KubeconfigFile, list[KubeconfigFil
     paths = [Path(path).absolute() for path in dict.fromkeys(params["paths"] or ()) if path]
     if not paths:
         return KubeconfigFile(params["path"] or Path("~/.kube/config").expanduser()), []
-    files = {path: KubeconfigFile(path) for path in paths}
+    named = {path: KubeconfigFile(path) for path in paths}
     chosen = written_by_kubectl(paths)
     if len(paths) > 1:
-        chosen = next((path for path, file in files.items() if parsed(file).is_marked(params["managed_by"])), chosen)
-    target = files[chosen].target
-    return files[chosen], [file for file in files.values() if file.target != target]
+        chosen = next((path for path, file in named.items() if parsed(file).is_marked(params["managed_by"])), chosen)
+    target = named[chosen].target
+    return named[chosen], [file for file in named.values() if file.target != target]
 
 
 def parsed(file: KubeconfigFile) -> Kubeconfig:
@@ -368,8 +377,14 @@ class Plan:
 
 def plan_for(params: dict[str, Any], file: KubeconfigFile, others: list[KubeconfigFile], missing: str) -> Plan:
     """Read the files and work out what to do; nothing is written."""
-    text = file.read()
-    before, after = Kubeconfig.parse(text or "", str(file.path)), Kubeconfig.parse(text or "", str(file.path))
+    try:
+        text = file.read()
+        before, after = Kubeconfig.parse(text or "", str(file.path)), Kubeconfig.parse(text or "", str(file.path))
+    except KubeconfigError:
+        # What can't be read, and has no mark in it, has nothing to be removed.
+        if params["state"] != "absent" or params["force"] or file.mentions(MARK):
+            raise
+        text, before, after = None, Kubeconfig.parse("", ""), Kubeconfig.parse("", "")
     if params["state"] == "absent":
         return plan_to_remove(params, before, after)
     set_current = params["set_current"]
@@ -435,6 +450,16 @@ def carry_out(
     return report
 
 
+def remember(places: Path, file: KubeconfigFile, *, dry_run: bool) -> bool:
+    """Add the file's path to the list of those that contexts were merged into; tell whether it was new."""
+    known: list[str] = json.loads(places.read_text(encoding="utf-8")) if places.exists() else []
+    if str(file.path) in known:
+        return False
+    if not dry_run:
+        files.write(places, json.dumps([*known, str(file.path)]) + "\n", 0o600)
+    return True
+
+
 def diff_of(plan: Plan, path: str) -> dict[str, str]:
     """Return the file before and after, without secrets; its mode where that changes."""
     before = "" if plan.after is not None and plan.made else plan.before.redacted()
@@ -466,6 +491,8 @@ def main() -> None:
         }
         if plan.changed:
             result["diff"] = diff_of(plan, str(file.path))
+        if module.params["places"] and module.params["state"] == "present":
+            result["changed"] |= remember(Path(module.params["places"]), file, dry_run=module.check_mode)
         if plan.changed and not module.check_mode:
             result |= carry_out(module, file, others, missing)
     except KubeconfigError as exc:

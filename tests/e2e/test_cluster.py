@@ -193,7 +193,7 @@ def test_a_kubelet_reads_secrets_of_its_own_pods_only(namespace: str) -> None:
 
 def test_the_users_kubeconfig_leads_here_and_is_the_users_alone() -> None:
     """It is merged by the role cluster (cluster_kubeconfig_path)."""
-    path = Path("~/.kube/config").expanduser()
+    path = Path(json.loads((STATE / "kubeconfig-places.json").read_text())[0])
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
     context = f"{STATE.name}-admin@{STATE.name}"
     line = [KUBECTL[0], f"--kubeconfig={path}", f"--context={context}", "--request-timeout=20s"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -434,11 +435,15 @@ class TestBadInput:
     )
     def test_other_files_are_left_alone(self, theirs: Module, content: str, words: str) -> None:
         theirs.path.write_text(content, encoding="utf-8")
-        for arguments in (DEV, ABSENT):
+        for arguments in (DEV, ABSENT | {"force": True}):
             result = theirs(arguments)
             assert str(theirs.path) in result["msg"]
             assert words in result["msg"]
+        # Without a mark there is nothing to take out of it.
+        assert theirs(ABSENT)["entries"] == dict.fromkeys(("cluster", "user", "context"), "absent")
         assert theirs.path.read_text(encoding="utf-8") == content
+        theirs.path.write_text(f"{content}# cicd.sandbox", encoding="utf-8")
+        assert str(theirs.path) in theirs(ABSENT)["msg"]
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -473,12 +478,13 @@ class TestBadInput:
             with socket.socket(socket.AF_UNIX) as server:
                 server.bind(str(module.path))
         kind = module.path.stat().st_mode
-        for arguments in (DEV, ABSENT):
+        for arguments in (DEV, ABSENT | {"force": True}):
             for check in (False, True):
                 assert (
                     module(arguments, check=check)["msg"]
                     == f"{module.path}: Is a {what}, not a file; nothing was changed"
                 )
+        assert not module(ABSENT)["changed"]
         assert module.path.stat().st_mode == kind
         assert [path.name for path in module.path.parent.iterdir()] == ["config"]
 
@@ -562,6 +568,19 @@ class TestSeveralFiles:
         Path(files[0]).write_text("kind: Config\n", encoding="utf-8")
         again = self.run(files, capsys)
         assert (again["path"], again["changed"]) == (files[2], False)
+
+    def test_where_it_went_is_remembered_before_it_goes_there(
+        self, tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        places = tmp_path / "state/places.json"
+        self.run(files[:1], capsys, places=str(places))
+        Path(f"{files[1]}.lock").touch()
+        assert "the lock" in self.run(files[1:2], capsys, places=str(places), lock_timeout=0)["msg"]
+        assert json.loads(places.read_text(encoding="utf-8")) == files[:2]
+        assert stat.S_IMODE(places.stat().st_mode) == 0o600
+        assert not self.run(files[:1], capsys, places=str(places))["changed"]
+        places.unlink()
+        assert self.run(files[:1], capsys, places=str(places))["changed"]
 
     def test_nothing_named_is_the_default(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -58,14 +58,18 @@ _KINDS = {
 }
 
 
+class NotRegularError(OSError):
+    """A path leads to something else than a file."""
+
+
 def read_regular(path: Path) -> bytes:
     """Return a file's content. What is no regular file is not opened: that may wait for ever, or do something.
 
-    Raise OSError saying what it is, or why it can't be read.
+    Raise NotRegularError saying what it is, or OSError saying why it can't be read.
     """
     kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
     if kind:
-        raise OSError(errno.EINVAL, f"Is a {kind}, not a file", str(path))
+        raise NotRegularError(errno.EINVAL, f"Is a {kind}, not a file", str(path))
     return path.read_bytes()
 
 

@@ -44,6 +44,15 @@ class KubeconfigFile:
         except OSError as exc:
             raise KubeconfigError(f"{self.path}: {exc.strerror}; nothing was changed") from None
 
+    def mentions(self, word: str) -> bool:
+        """Tell whether the word may be in the file, whatever else that holds."""
+        try:
+            return word.encode() in files.read_regular(self.target)
+        except files.NotRegularError:
+            return False
+        except OSError as exc:
+            return exc.errno not in {errno.ENOENT, errno.ENOTDIR}
+
     def missing(self) -> str:
         """Return what is not there: ``directory`` (then the file neither), ``file`` or nothing."""
         if self.target.exists():
