@@ -11,8 +11,11 @@ short_description: Manage a sandbox's private bridge and its packet filter
 version_added: "0.1.0"
 description:
   - Makes a bridge with the first address of its network, and an nftables table of its own.
-  - The table translates the addresses of machines that may reach outside, and drops every packet that would
-    leave this host with an address of the sandbox.
+  - The table translates the addresses of machines that may reach outside, and drops every packet of a machine that
+    would leave this host with an address of the sandbox. Traffic of others is left alone, whatever its addresses.
+  - Where chains of forwarding that others made (Docker, ufw, an C(nftables.conf)) may drop packets, rules for the
+    bridge alone are put first in them, in nftables and in iptables-legacy; they are removed with O(state=absent).
+  - Fails where only firewalld may write to such a chain, and says what to tell it.
 options:
   sandbox:
     description: Name of the sandbox; the bridge is C(sb-<name>).

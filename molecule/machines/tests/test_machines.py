@@ -92,11 +92,18 @@ def test_only_a_machine_that_may_gets_through_this_host(host):
 
 
 def test_no_address_of_the_sandbox_leaves_the_uplink():
-    before = counted("guard")
-    # The address of a pod, to which this host has no route but its default one.
+    before = counted("own")
+    # From this host's address on the bridge, by the way to everything else.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as packet, suppress(PermissionError):
-        packet.sendto(b"", ("10.244.255.254", 9))
-    assert counted("guard") > before
+        packet.bind(("198.18.2.1", 0))
+        packet.sendto(b"", ("192.0.2.254", 9))
+    assert counted("own") > before
+
+
+def test_no_machine_asks_the_uplink_for_a_pod(host):
+    before = counted("forward")
+    assert host.run("ping -c 1 -W 1 10.244.255.254").rc != 0
+    assert counted("forward") > before
 
 
 def counted(chain: str) -> int:

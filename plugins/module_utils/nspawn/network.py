@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
-from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import system
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import firewall, system
 
 # Interface names end at 15 characters; "sb-" and "vb-" are in front.
 SANDBOX_NAME = re.compile(r"[a-z][a-z0-9-]{0,11}\Z")
@@ -33,7 +33,9 @@ class Action(enum.Enum):
     SET_ADDRESS = "give {0.bridge} the address {0.gateway_interface}"
     BRING_UP = "bring {0.bridge} up"
     WRITE_RULES = "write nftables table {0.table}"
+    ACCEPT = "accept what stays on {0.bridge} in the host's other chains of forwarding"
     ALLOW_FORWARDING = "allow forwarding (net.ipv4.ip_forward)"
+    REMOVE_ACCEPTED = "remove the rules of {0.bridge} from the host's other chains of forwarding"
     REMOVE_BRIDGE = "remove bridge {0.bridge}"
     REMOVE_RULES = "remove nftables table {0.table}"
     RESTORE_FORWARDING = "set forwarding back (net.ipv4.ip_forward)"
@@ -47,8 +49,9 @@ class Action(enum.Enum):
 class Network:
     """The private bridge of one sandbox and what may leave it.
 
-    ``guarded`` are the networks (machines, pods, services) whose addresses must never be seen on an
-    uplink; ``nat`` the machines' addresses that may reach outside, translated.
+    ``guarded`` are the networks (machines, pods, services) whose addresses must not leave the bridge for an uplink;
+    ``nat`` the machines' addresses that may reach outside, translated. Others on this host may have networks with the
+    same pods and services: rules go by the bridge, or by the machines' addresses where this host itself sends.
     """
 
     sandbox: str
@@ -76,11 +79,17 @@ class Network:
         """The gateway with the length of the network's prefix, as ip(8) takes an address."""
         return f"{self.gateway}/{self.cidr.prefixlen}"
 
+    @property
+    def accepted(self) -> firewall.Accepted:
+        """What other packet filters of this host have to let through."""
+        return firewall.Accepted(self.sandbox, self.bridge, tuple(sorted(self.nat)))
+
     def ruleset(self) -> str:
         """Return the nftables table; its comment carries a digest of the rules, to compare them by."""
         guarded = ", ".join(str(network) for network in ipaddress.collapse_addresses(self.guarded))
         nat = ", ".join(str(address) for address in sorted(self.nat))
         rules = [f"  set guarded {{ type ipv4_addr; flags interval; elements = {{ {guarded} }} }}"]
+        leaves = f'iifname "{self.bridge}" oifname != "{self.bridge}"'
         allowed = ""
         if nat:
             allowed = f"ip saddr != {{ {nat} }} "
@@ -91,15 +100,20 @@ class Network:
         # Refused, not dropped: whatever a machine asks of the outside (a name server) fails at once.
         rules.append(
             "  chain forward { type filter hook forward priority filter; policy accept;\n"
-            f'    iifname "{self.bridge}" oifname != "{self.bridge}" {allowed}'
-            "counter reject with icmpx type admin-prohibited\n"
+            f"    {leaves} {allowed}counter reject with icmpx type admin-prohibited\n"
+            f"    {leaves} ip daddr @guarded counter reject with icmpx type admin-prohibited\n"
             f'    oifname "{self.bridge}" iifname != "{self.bridge}" ct state new drop\n  }}'
         )
         # After source NAT: what still has a sandbox address here would leave with it.
         rules.append(
             "  chain guard { type filter hook postrouting priority srcnat + 50; policy accept;\n"
-            '    oifname "sb-*" accept\n    oifname "lo" accept\n'
-            "    ip saddr @guarded counter drop\n    ip daddr @guarded counter drop\n  }"
+            f"    {leaves} ip saddr @guarded counter drop\n    {leaves} ip daddr @guarded counter drop\n  }}"
+        )
+        # What this host itself sends: the machines' network has no other way than the bridge, even while that is down.
+        rules.append(
+            "  chain own { type filter hook output priority filter; policy accept;\n"
+            f'    oifname {{ "{self.bridge}", "lo" }} accept\n'
+            f"    ip saddr {self.cidr} counter drop\n    ip daddr {self.cidr} counter drop\n  }}"
         )
         body = "\n".join(rules)
         digest = hashlib.sha256(body.encode()).hexdigest()[:16]
@@ -162,7 +176,7 @@ def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> li
 
 def table_of(sandbox: str) -> str:
     """Return the name of a sandbox's nftables table."""
-    return "cicd_sandbox_" + sandbox.replace("-", "_")
+    return firewall.OWN_TABLES + sandbox.replace("-", "_")
 
 
 def _links(*arguments: str) -> list[dict[str, Any]]:
@@ -191,7 +205,7 @@ def tables() -> list[str]:
         return []
     found = json.loads(system.run(["nft", "--json", "list", "tables"]))["nftables"]
     return [
-        item["table"]["name"] for item in found if item.get("table", {}).get("name", "").startswith("cicd_sandbox_")
+        item["table"]["name"] for item in found if item.get("table", {}).get("name", "").startswith(firewall.OWN_TABLES)
     ]
 
 
@@ -199,7 +213,8 @@ def network_plan(network: Network) -> list[Action]:
     """Return what ``network_present`` would do.
 
     Raises:
-        NspawnError: a sandbox network overlaps one that this machine already routes elsewhere.
+        NspawnError: a sandbox network overlaps one that this machine already routes elsewhere, or the host's packet
+            filter parts machines and takes no rules of ours.
     """
     conflicts = route_conflicts(network, _links("-4", "route", "show"))
     if conflicts:
@@ -214,6 +229,7 @@ def network_plan(network: Network) -> list[Action]:
         Action.SET_ADDRESS: network.gateway_interface not in addresses,
         Action.BRING_UP: bool(links) and "UP" not in links[0].get("flags", []),
         Action.WRITE_RULES: not _rules_match(network),
+        Action.ACCEPT: bool(firewall.lacking(network.accepted)),
         Action.ALLOW_FORWARDING: bool(network.nat) and _forwarding() != "1",
     }
     return [action for action, needed in lacking.items() if needed]
@@ -244,6 +260,8 @@ def network_present(network: Network, library: Path) -> list[Action]:
         elif action is Action.WRITE_RULES:
             table = f"inet {network.table}"
             system.run(["nft", "-f", "-"], stdin=f"table {table}\ndelete table {table}\n{network.ruleset()}")
+        elif action is Action.ACCEPT:
+            firewall.write(network.accepted, firewall.lacking(network.accepted))
         elif action is Action.ALLOW_FORWARDING:
             files.write_changed(library / SAVED_FORWARDING, _forwarding())
             FORWARDING.write_text("1")
@@ -256,7 +274,9 @@ def network_absent(network: Network, library: Path, *, dry_run: bool) -> list[Ac
     others = [name for name in standing if name != network.table]
     saved = library / SAVED_FORWARDING
     before = saved.read_text() if saved.exists() else None
+    accepting = [chain for chain in firewall.chains(network.accepted) if chain.marks]
     there = {
+        Action.REMOVE_ACCEPTED: bool(accepting),
         Action.REMOVE_BRIDGE: bool(_links("link", "show", "dev", network.bridge)),
         Action.REMOVE_RULES: network.table in standing,
         Action.RESTORE_FORWARDING: before is not None and not others and _forwarding() != before,
@@ -265,7 +285,9 @@ def network_absent(network: Network, library: Path, *, dry_run: bool) -> list[Ac
     if dry_run:
         return actions
     for action in actions:
-        if action is Action.REMOVE_BRIDGE:
+        if action is Action.REMOVE_ACCEPTED:
+            firewall.remove(accepting)
+        elif action is Action.REMOVE_BRIDGE:
             system.run(["ip", "link", "delete", network.bridge])
         elif action is Action.REMOVE_RULES:
             system.run(["nft", "delete", "table", "inet", network.table])
