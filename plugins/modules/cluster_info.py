@@ -44,7 +44,8 @@ EXAMPLES = r"""
   register: cluster
 
 - name: Open a page for whoever lists Services by this label
-  kubernetes.core.k8s:
+  cicd.sandbox.cluster_objects:
+    kubeconfig: "{{ sandbox_kubeconfig }}"
     definition:
       apiVersion: v1
       kind: Service

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import ssl
 import subprocess
 import tempfile
@@ -31,6 +32,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue i
     ImagePlan,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import layout_digest
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import for_own_hosts
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 TIMEOUT = 20
@@ -233,7 +235,7 @@ def push_images(registry: Server, images: Sequence[ImagePlan], at_once: int = 2)
                 raise ArtifactError(f"{image.entry.directory} is damaged: {damage}; the next run makes it again")
             began = time.monotonic()
             argv = push_argv(image, registry.host, authfile, certificates)
-            result = subprocess.run(argv, check=False, capture_output=True, text=True)
+            result = subprocess.run(argv, check=False, capture_output=True, text=True, env=for_own_hosts(os.environ))
             if result.returncode != 0:
                 raise ArtifactError(f"pushing {image.reference}:\n{result.stderr.strip()[-2000:]}")
             return f"{image.reference.mirrored} ({time.monotonic() - began:.1f} s)"

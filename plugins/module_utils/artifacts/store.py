@@ -74,7 +74,11 @@ class Store:
     def _open(self, name: str) -> HTTPResponse:
         try:
             answer: HTTPResponse = open_url(
-                f"{self._base}/{name}", timeout=self._timeout, ca_path=self._ca_path, use_netrc=False
+                f"{self._base}/{name}",
+                timeout=self._timeout,
+                ca_path=self._ca_path,
+                use_netrc=False,
+                use_proxy=False,
             )
             return answer
         except HTTPError as error:

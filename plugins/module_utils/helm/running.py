@@ -23,6 +23,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.helm.plan import (
     installed_workloads,
     not_ready,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import for_own_hosts
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import (
     API_VERSIONS,
     KubernetesError,
@@ -36,8 +37,6 @@ _POLL = 1.0
 _SHOWN = 5
 # What a release keeps for a rollback.
 HISTORY = 10
-# What the user's environment says of other clusters, and of plug-ins of the user's own.
-_FOREIGN = ("HELM_", "KUBE")
 
 
 class ReadingApi(Api, Protocol):
@@ -78,7 +77,7 @@ class Helm:
 
     def apply(self, release: Release) -> str:
         """Install or upgrade a release; Helm's words where it refuses, or nothing."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        environment = for_own_hosts(os.environ)
         with (
             tempfile.TemporaryDirectory(prefix="helm-") as home,
             tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as values,

@@ -221,6 +221,8 @@ class KubernetesApi:
         load: Any = config.load_kube_config
         connect: Any = DynamicClient
         settings = client.Configuration()
+        # Those of the environment: they lead out, and an API server of the sandbox's is near.
+        settings.proxy = None
         try:
             load(
                 config_file=self._kubeconfig,
