@@ -76,6 +76,7 @@ def on(node: str, *line: str) -> str:
     """Run a command on a machine, as root over SSH."""
     addresses = {entry["type"]: entry["address"] for entry in nodes()[node]["status"]["addresses"]}
     options = [
+        "-Fnone",
         f"-oUserKnownHostsFile={STATE}/ssh/known_hosts",
         "-oBatchMode=yes",
         "-oIdentitiesOnly=yes",
