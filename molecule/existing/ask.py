@@ -1,8 +1,9 @@
 """Asks an API server through the load balancer ten times a second, and writes down each answer.
 
-Usage: ask.py KUBECONFIG CA LOG SECONDS: it ends after so many seconds, or when the file LOG.end is there. Each question
-is a connection of its own, with the certificate of the kubeconfig's user, for an object that is read from etcd. A line
-of LOG is when the question was asked and answered, in seconds since 1970, and its problem, "" where there was none.
+Usage: ask.py KUBECONFIG CA LOG SECONDS: it ends after so many seconds, or when the file LOG.end is there, and then
+makes LOG.ended. Each question is a connection of its own, with the certificate of the kubeconfig's user, for an object
+that is read from etcd. A line of LOG is when the question was asked and answered, in seconds since 1970, and its
+problem, "" where there was none.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ def main() -> None:
     netloc = urllib.parse.urlsplit(content["clusters"][0]["cluster"]["server"]).netloc
     trust = context(content["users"][0]["user"], authority)
     end = time.monotonic() + float(seconds)
+    Path(f"{log}.ended").unlink(missing_ok=True)
     with Path(log).open("w", buffering=1) as lines:
         while time.monotonic() < end and not Path(f"{log}.end").exists():
             began = time.time()
             problem = ask(netloc, trust)
             lines.write(json.dumps({"asked": began, "answered": time.time(), "problem": problem}) + "\n")
             time.sleep(max(0.0, INTERVAL - (time.time() - began)))
+    Path(f"{log}.ended").touch()
 
 
 if __name__ == "__main__":

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
 import subprocess
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
-
-STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
-# Until the load balancer has found out, a connection may wait as long for a control plane that is gone.
-LONGEST = 2.5
-
-
-def answers() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (STATE / "answers").read_text().splitlines()]
+from api_answers import LONGEST, STATE, gaps, problems, read
 
 
 @pytest.mark.parametrize("plane", ["cp-2", "cp-1"])
 def test_the_api_goes_on_answering_without(plane: str) -> None:
     stopped, back = (float((STATE / f"{plane}-{event}").read_text()) for event in ("stopped", "back"))
-    good = [
-        entry["answered"] for entry in answers() if not entry["problem"] and stopped - 1 < entry["asked"] < back + 1
-    ]
-    gaps = [later - earlier for earlier, later in itertools.pairwise([stopped - 1, *good, back + 1])]
-    assert len(good) > 20
-    assert max(gaps) < LONGEST, sorted(gaps)[-5:]
+    found = gaps(read("answers-stopped"), stopped - 1, back + 1)
+    assert len(found) > 20
+    assert found[0] < LONGEST, found[:5]
 
 
 def test_few_questions_have_to_be_repeated() -> None:
-    problems = [entry["problem"] for entry in answers() if entry["problem"]]
-    assert len(problems) <= 10, problems
+    found = problems(read("answers-stopped"))
+    assert len(found) <= 10, found
 
 
 def test_control_planes_are_ready_again() -> None:
