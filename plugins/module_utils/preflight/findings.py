@@ -297,8 +297,8 @@ def check_renewal(inventory: Inventory, roles: Mapping[str, Role]) -> list[Findi
     set_days = {setting.name: setting.value for setting in inventory.settings}
 
     def days(name: str) -> int | None:
-        with suppress(TypeError, ValueError):  # What is no number is a finding already.
-            return int(set_days.get(name, specs.get(name, {}).get("default")))
+        with suppress(ValueError):  # What is no number is a finding already.
+            return int(str(set_days.get(name, specs.get(name, {}).get("default"))))
         return None
 
     renew, valid, authority = days("pki_renew_before_days"), days("pki_certificate_days"), days("pki_ca_days")
