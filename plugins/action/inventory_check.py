@@ -18,6 +18,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings im
     check_version,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import inventory_texts, known_roles
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.naming import check_naming
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing import check_placing
 
 ARGUMENTS = {
     "groups": {"type": "dict", "required": True},
@@ -25,6 +27,9 @@ ARGUMENTS = {
     "networks": {"type": "dict", "required": True},
     "etcd_members": {"type": "int"},
     "bridge": {"type": "str", "default": ""},
+    "sandbox": {"type": "str", "default": ""},
+    "made": {"type": "list", "elements": "str", "default": []},
+    "ports": {"type": "dict", "default": {}},
     "values": {"type": "dict", "default": {}},
     "kubernetes": {"type": "str", "default": ""},
     "supported": {"type": "list", "elements": "str", "default": []},
@@ -54,8 +59,11 @@ class ActionModule(ActionBase):
             files=inventory_texts(given["sources"]),
             settings=list(settings(hostvars, roles)),
             etcd_members=given["etcd_members"],
+            sandbox=given["sandbox"],
+            made=given["made"],
         )
         findings = check_inventory(inventory, roles, given["bridge"])
+        findings += [*check_naming(inventory), *check_placing(inventory, roles, given["ports"])]
         if given["kubernetes"]:
             findings += check_version(given["kubernetes"], given["supported"])
         return {**result, "changed": False, "findings": [finding.fields() for finding in findings]}

@@ -12,10 +12,11 @@ version_added: 0.1.0
 author:
   - cicd.sandbox contributors
 description:
-  - Looks for empty groups, hosts in two exclusive groups, networks that overlap, names of hosts that lead nowhere,
-    addresses that two hosts have or that are outside of their bridge, placeholders, variables that no role has or that
-    a role has fixed, values that a role's argument specification refuses, and a version of Kubernetes that is not
-    supported.
+  - Looks for empty groups, hosts in two exclusive groups, networks that overlap, are of another kind or size than
+    serves, names that hosts, the sandbox or domains can't have, names of hosts that lead nowhere, addresses that two
+    hosts have, that are outside of their bridge or in a network of pods or services, ports that two parts want on one
+    host, relative paths, placeholders, variables that no role has or that a role has fixed, values that a role's
+    argument specification refuses, and a version of Kubernetes that is not supported.
   - Says of each in which file and line it is set. Runs on the controller, where it sees all variables of all hosts with
     their templates filled in; changes nothing and does not fail because of what it finds.
 options:
@@ -38,6 +39,19 @@ options:
     description: Which of O(networks) the addresses have to be in; none if empty.
     type: str
     default: ""
+  sandbox:
+    description: The sandbox's name; not looked at if empty.
+    type: str
+    default: ""
+  made:
+    description: Hosts that are machines made on the controller.
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: Ports that hosts need, by group; each with C(number), and with C(what) it is for.
+    type: dict
+    default: {}
   values:
     description: Further values by their variable, looked at for placeholders.
     type: dict

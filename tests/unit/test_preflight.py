@@ -180,8 +180,12 @@ def test_suggests_the_variable_that_is_meant() -> None:
     findings = preflight.check_names(inventory(names=names, files={}), KNOWN)
     assert texts(findings) == [
         "cluster_dns_domian: is no variable of any role. Did you mean cluster_dns_domain?",
-        "cluster_zzz: is no variable of any role. roles/cluster/defaults names those that there are.",
+        (
+            "cluster_zzz: is no variable of any role. Did you mean cluster_token? If it is yours, a name that does not"
+            " begin with cluster_ is sure to stay so."
+        ),
     ]
+    assert [finding.warning for finding in findings] == [False, True]
 
 
 def test_a_value_that_a_role_has_fixed_is_ignored_only_where_a_file_sets_it() -> None:

@@ -31,6 +31,8 @@ DOCUMENTATION_NAMES = re.compile(r"(?:^|\.)example\.(?:org|com|net)$")
 # Variables of an inventory that begin so are components of its own.
 COMPONENT_PREFIX = "sandbox_component_"
 LISTENING = "0A"
+# A variable that is as much like one of a role's is taken for it: a letter in ten is another one.
+MISTYPED = 0.9
 # certificateValidityPeriod of kubeadm's configuration is not set: a year.
 KUBEADM_DAYS = 365
 
@@ -83,7 +85,7 @@ class Inventory:
     groups: group → hosts. addresses: host → address or name. networks: variable → CIDR. values: variable → value, of
     those whose text is looked at. names: all variables of all hosts. files: text files they are set in. settings:
     values of variables that have a role's prefix. etcd_members: how many hosts of the group etcd are members; None for
-    all.
+    all. sandbox: its name. made: hosts that are machines made here.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -94,6 +96,8 @@ class Inventory:
     files: Mapping[str, str]
     settings: Sequence[Setting] = ()
     etcd_members: int | None = None
+    sandbox: str = ""
+    made: Sequence[str] = ()
 
     def origin(self, name: str) -> str:
         """Return where a variable or a host is set, as ``file:line``; empty where no file has it."""
@@ -198,30 +202,88 @@ def check_addresses(inventory: Inventory, machines_network: str) -> list[Finding
     """Check that names lead to addresses, that no two hosts have the same, and that machines are on their bridge."""
     findings = []
     owners: dict[str, str] = {}
-    bridge = parse_network(inventory.networks.get(machines_network, ""))
+    networks = {name: parse_network(cidr) for name, cidr in inventory.networks.items()}
+    bridge = networks.pop(machines_network, None)
     for host, name in inventory.addresses.items():
         if is_placeholder(name):
+            continue
+        origin = inventory.origin(host)
+        if wrong := check_ansible_host(host, name, origin):
+            findings.append(wrong)
+            continue
+        if host in inventory.made and not is_address(name):
+            found = "is to be made here, and has no address"
+            remedy = f"Set ansible_host to an address of {bridge or machines_network}."
+            findings.append(Finding(f"host {host}", found, origin, remedy))
             continue
         try:
             address = resolve(name)
         except NameNotFoundError as error:
-            findings.append(Finding(f"host {host}", str(error), inventory.origin(host), REMEDY))
+            findings.append(Finding(f"host {host}", str(error), origin, REMEDY))
             continue
         if address in owners:
             found = f"has the address {address} of {owners[address]}"
-            findings.append(Finding(f"host {host}", found, inventory.origin(host), "Give it one of its own."))
+            findings.append(Finding(f"host {host}", found, origin, "Give it one of its own."))
         owners.setdefault(address, host)
         # Hosts that the inventory has by name are not made here.
-        if bridge is not None and address == name and ipaddress.ip_address(address) not in bridge:
-            findings.append(
-                Finding(
-                    f"host {host}",
-                    f"its address {address} is outside {machines_network} {bridge}",
-                    inventory.origin(host),
-                    f"Choose an address of {bridge}, or make that network larger.",
-                )
-            )
+        on_bridge = address == name
+        findings += check_network_of(host, address, bridge if on_bridge else None, machines_network, origin)
+        for variable, network in networks.items():
+            if network is not None and ipaddress.ip_address(address) in network:
+                found = f"its address {address} is in {variable} {network}"
+                remedy = "Give pods and services networks that no host is in."
+                findings.append(Finding(f"host {host}", found, origin, remedy))
     return findings
+
+
+def check_ansible_host(host: str, name: str, origin: str) -> Finding | None:
+    """Check that what leads to a host is an address or a name, and nothing more."""
+    bare = name.strip("[]").partition("%")[0]
+    where = f"host {host}"
+    if is_address(bare) and ipaddress.ip_address(bare).version == 6:
+        return Finding(where, f"{name} is an address of IPv6", origin, "Give it one of IPv4: the sandbox has no other.")
+    if is_address(name):
+        address = ipaddress.ip_address(name)
+        if address.is_loopback or address.is_unspecified or address.is_multicast:
+            return Finding(where, f"other hosts can't reach it at {name}", origin, "Give it an address of its own.")
+        return None
+    for mark, what, variable in (("://", "a scheme", "ansible_connection"), ("@", "a user", "ansible_user")):
+        if mark in name:
+            return Finding(where, f"{name} is {what} and a host", origin, f"Set {variable}, and ansible_host alone.")
+    if ":" in name:
+        return Finding(where, f"{name} is a host and a port", origin, "Set ansible_port, and ansible_host alone.")
+    return None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_network_of(
+    host: str, address: str, bridge: Network | None, machines_network: str, origin: str
+) -> list[Finding]:
+    """Check that a machine's address is one of the bridge's network, and free there."""
+    parsed = ipaddress.ip_address(address)
+    if bridge is None or bridge.version != parsed.version:
+        return []
+    if parsed not in bridge:
+        found = f"its address {address} is outside {machines_network} {bridge}"
+        remedy = f"Choose an address of {bridge}, or make that network larger."
+        return [Finding(f"host {host}", found, origin, remedy)]
+    taken = {
+        bridge.network_address: "names the whole network",
+        bridge.network_address + 1: "is this host's end of the bridge",
+        bridge.broadcast_address: "is for all hosts of the network",
+    }
+    if parsed in taken:
+        remedy = f"Choose another address of {bridge}."
+        return [Finding(f"host {host}", f"its address {address} {taken[parsed]}", origin, remedy)]
+    return []
 
 
 def is_placeholder(address: str) -> bool:
@@ -249,7 +311,10 @@ def check_placeholders(inventory: Inventory) -> list[Finding]:
 
 
 def check_names(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding]:
-    """Find variables with a role's prefix whose values would be ignored: no role has them, or a role has fixed them."""
+    """Find variables with a role's prefix whose values would be ignored: no role has them, or a role has fixed them.
+
+    One that no role has may be the user's own: it is refused only where it is all but spelled as one that there is.
+    """
     variables = {name for role in roles.values() for name in role.settable}
     fixed = {name: role for role, known in roles.items() for name in known.fixed}
     findings = []
@@ -266,9 +331,12 @@ def check_names(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding
         role = next((role for role in roles if name.startswith(f"{role}_")), None)
         if role is None or name.startswith(COMPONENT_PREFIX):
             continue
-        likely = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0.75)
+        likely = difflib.get_close_matches(name, sorted(variables), n=1, cutoff=0)
+        mistyped = bool(likely) and difflib.SequenceMatcher(None, likely[0], name).ratio() >= MISTYPED
         remedy = f"Did you mean {likely[0]}?" if likely else f"roles/{role}/defaults names those that there are."
-        findings.append(Finding(name, "is no variable of any role", origin, remedy))
+        if not mistyped:
+            remedy += f" If it is yours, a name that does not begin with {role}_ is sure to stay so."
+        findings.append(Finding(name, "is no variable of any role", origin, remedy, warning=not mistyped))
     return findings
 
 
