@@ -1,17 +1,23 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Callback: refuses a run beside another one, and tags that nothing carries."""
+"""Callback: refuses a run beside another one, one of somebody else's sandbox, and tags that nothing carries."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: run_guard
 type: aggregate
-short_description: Refuse a second run at the same time, and unknown tags
+short_description: Refuse a second run at the same time, somebody else's sandbox, and unknown tags
 version_added: "0.1.0"
 description:
   - Ends a run before its first task while another one works on the same sandbox (C(sandbox_name)) of this machine, and
     says who that is. The lock is kept by the process and has no file, so that a killed run leaves none behind.
+  - Ends a run, whatever its tags, before its first task where the sandbox of this machine is somebody else's, which is
+    another user or another C(sandbox_state_directory), and says whose it is, since when, and what to do. It reads
+    C(owner.json) in C(sandbox_library_directory), see M(cicd.sandbox.sandbox_owner). Warns where its owner made it from
+    another checkout or with another inventory.
+  - A play with C(run_guard_owner=false) among its C(vars) does not look at that; one with C(run_guard_removes=true)
+    goes on where the variable C(sandbox_take_over) is set.
   - Ends a run whose C(--tags) or C(--skip-tags) name a tag that nothing in the playbook carries; without it such a run
     does nothing and succeeds.
   - With C(--check) there is no lock, nor for a play with C(run_guard_lock=false) among its C(vars).
@@ -23,12 +29,17 @@ requirements:
   - enable in configuration for playbooks that are not of this collection
 """
 
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs import owner
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
     SPECIAL_TAGS,
     Holder,
@@ -47,10 +58,13 @@ class CallbackModule(CallbackBase):
 
     # Of the run: the callback is there twice where it comes with the playbook and is enabled too.
     lock: ClassVar[socket.socket | None] = None
+    # Whether the sandbox is known to be this run's, or nobody's yet.
+    owned: ClassVar[bool] = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.play: Any = None
+        self.play_vars: dict[str, Any] = {}
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Refuse unknown tags."""
@@ -64,21 +78,54 @@ class CallbackModule(CallbackBase):
             )
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Keep the play, if it needs the lock."""
-        self.play = play if play.get_vars().get("run_guard_lock", True) else None
+        """Keep the play, and what it says of itself."""
+        self.play = play
+        self.play_vars = play.get_vars()
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """Take the lock of the sandbox, or refuse. This is before a task does anything on a host."""
-        if self.play is None or CallbackModule.lock is not None or context.CLIARGS.get("check"):
+        """Take the lock of the sandbox and look whose it is, or refuse, before a task does anything on a host."""
+        locks = self.play_vars.get("run_guard_lock", True) and not context.CLIARGS.get("check")
+        asks = self.play_vars.get("run_guard_owner", True)
+        if not (locks and CallbackModule.lock is None) and not (asks and not CallbackModule.owned):
             return
         # With the defaults of the task's role, which has the sandbox's name where the inventory has none.
-        name = self.play.get_variable_manager().get_vars(play=self.play, host=host, task=task).get("sandbox_name")
+        variables = self.play.get_variable_manager().get_vars(play=self.play, host=host, task=task)
+        name = variables.get("sandbox_name")
         if name is None:
             return
-        lock = hold(str(name))
-        if isinstance(lock, Holder):
-            self._refuse(lock.text(str(name)))
-        CallbackModule.lock = lock
+        if locks and CallbackModule.lock is None:
+            lock = hold(str(name))
+            if isinstance(lock, Holder):
+                self._refuse(lock.text(str(name)))
+            CallbackModule.lock = lock
+        if asks and not CallbackModule.owned and "sandbox_library_directory" in variables:
+            self._check_owner(variables)
+            CallbackModule.owned = True
+
+    def _check_owner(self, variables: dict[str, Any]) -> None:
+        """Refuse a sandbox of somebody else's; warn of one of another checkout."""
+        templar = Templar(loader=self.play.get_loader(), variables=variables)
+
+        def value(name: str) -> str:
+            return str(templar.template(variables[name]))
+
+        library = Path(value("sandbox_library_directory"))
+        mine = owner.Owner(
+            sandbox=value("sandbox_name"),
+            uid=os.geteuid(),
+            home=os.environ.get("HOME", ""),
+            state=value("sandbox_state_directory"),
+            checkout=str(Path(owner.__file__).resolve().parents[3]),
+            inventories=tuple(map(os.path.realpath, variables.get("ansible_inventory_sources") or ())),
+        )
+        other = owner.standing(library, mine)
+        takes_over = self.play_vars.get("run_guard_removes", False) and boolean(value("sandbox_take_over"))
+        if other is not None and not takes_over:
+            self._refuse(owner.refusal(other, mine))
+        standing = owner.read(library)
+        warning = owner.elsewhere(standing, mine) if standing is not None and other is None else ""
+        if warning:
+            self._display.warning(warning)
 
     def _refuse(self, reason: str) -> NoReturn:
         self._display.error(reason, wrap_text=False)

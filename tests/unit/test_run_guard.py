@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs import guard
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import Holder, hold, unknown_tags
+from ansible_collections.cicd.sandbox.plugins.module_utils.runs.owner import Owner, claim
 from checkout import REPOSITORY, load
 
 PLAYBOOK = """
@@ -105,13 +106,17 @@ def test_tags_of_ansible_itself_are_known() -> None:
 
 
 def play(
-    folder: Path, sandbox: str | None, *arguments: str, playbook: str = PLAYBOOK
+    folder: Path,
+    sandbox: str | None,
+    *arguments: str,
+    playbook: str = PLAYBOOK,
+    variables: dict[str, Any] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     (folder / "site.yml").write_text(playbook, encoding="utf-8")
     inventory = folder / "hosts.yml"
     hosts: dict[str, Any] = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
     if sandbox is not None:
-        hosts["all"]["vars"] = {"sandbox_name": sandbox}
+        hosts["all"]["vars"] = {"sandbox_name": sandbox} | (variables or {})
     inventory.write_text(json.dumps(hosts), encoding="utf-8")
     command = ["ansible-playbook", str(folder / "site.yml"), "-i", str(inventory), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -155,6 +160,52 @@ def test_a_sandbox_that_no_inventory_names_has_a_lock_too(
         assert f"Another run works on the sandbox {sandbox}" in refused.stderr
         assert "it ran" in play(tmp_path, None, playbook=INCLUDES % "foreign").stdout
     assert "Another run" not in play(tmp_path, None, playbook=INCLUDES % "cicd.sandbox.sandbox").stderr
+
+
+class TestOwner:
+    """Somebody else's sandbox, which is told before the first task, whatever the tags are."""
+
+    @pytest.fixture
+    def variables(self, tmp_path: Path, sandbox: str) -> dict[str, Any]:
+        """A sandbox of somebody else's, described as an inventory describes it."""
+        library = tmp_path / "lib" / sandbox
+        mine = {
+            "sandbox_name": sandbox,
+            "sandbox_library_directory": f"{tmp_path}/lib/{{{{ sandbox_name }}}}",
+            "sandbox_state_directory": "{{ lookup('ansible.builtin.env', 'HOME') }}/state",
+            "sandbox_take_over": False,
+        }
+        theirs = Owner(sandbox, os.geteuid(), "/home/jo", "/home/jo/state", "/home/jo/cicd", ("/home/jo/dev",))
+        claim(library, theirs, dry_run=False)
+        return mine
+
+    def test_is_refused(self, tmp_path: Path, sandbox: str, variables: dict[str, Any]) -> None:
+        for arguments in ((), ("--check",), ("--tags", "detail")):
+            refused = play(tmp_path, sandbox, *arguments, variables=variables)
+            assert refused.returncode == 1
+            assert f"The sandbox {sandbox} of this machine is somebody else's" in refused.stderr
+            assert "from /home/jo/cicd; its keys are in /home/jo/state" in refused.stderr
+            assert "it ran" not in refused.stdout
+        looks = play(tmp_path, sandbox, playbook=PLAYBOOK + "  vars: {run_guard_lock: false}\n", variables=variables)
+        assert looks.returncode == 1
+        unasked = PLAYBOOK + "  vars: {run_guard_owner: false}\n"
+        assert "it ran" in play(tmp_path, sandbox, playbook=unasked, variables=variables).stdout
+
+    def test_is_removed_where_its_owner_is_gone(self, tmp_path: Path, sandbox: str, variables: dict[str, Any]) -> None:
+        removes = PLAYBOOK + "  vars: {run_guard_removes: true}\n"
+        assert play(tmp_path, sandbox, playbook=removes, variables=variables).returncode == 1
+        taken = variables | {"sandbox_take_over": True}
+        assert play(tmp_path, sandbox, variables=taken).returncode == 1
+        assert "it ran" in play(tmp_path, sandbox, playbook=removes, variables=taken).stdout
+
+    def test_of_another_checkout_is_warned_of(
+        self, tmp_path: Path, sandbox: str, variables: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", "/home/jo")
+        monkeypatch.setenv("ANSIBLE_LOCAL_TEMP", str(tmp_path / "tmp"))
+        ran = play(tmp_path, sandbox, variables=variables | {"ansible_remote_tmp": str(tmp_path / "tmp")})
+        assert "it ran" in ran.stdout
+        assert f"The sandbox {sandbox} was made from /home/jo/cicd with /home/jo/dev on" in " ".join(ran.stderr.split())
 
 
 def test_unknown_tag_is_refused(tmp_path: Path, sandbox: str) -> None:
