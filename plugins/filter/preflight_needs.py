@@ -30,9 +30,10 @@ options:
     required: true
   requirements:
     description:
-      - C(memory_mb) and C(disk_mb) of one machine, and its C(ports), by group.
-      - C(controller_ports), C(library), C(cache) and C(cache_mb), the controller's ports, its directories and how much
-        room artifacts need.
+      - C(memory_mb), C(disk_mb) and C(inodes) of one machine, and its C(ports), by group.
+      - C(controller_ports), C(library), C(cache), C(cache_mb) and C(cache_inodes), the controller's ports, its
+        directories and how much room artifacts need.
+      - C(networks) of the sandbox, and the C(bridge) of machines that are made here.
       - C(kernel_options) of a node and C(bridge_options) of a host that makes machines, each with what it is for.
       - C(node_disk_percent), the free share of a node's disk.
     type: dict
@@ -42,11 +43,12 @@ options:
 EXAMPLES = r"""
 - name: Ask for what the machines need
   ansible.builtin.debug:
-    msg: "{{ (groups | cicd.sandbox.preflight_needs('localhost', ['infra-1'], requirements)).memory_mb }} MiB"
+    msg: "{{ (groups | cicd.sandbox.preflight_needs('localhost', ['infra-1'], requirements)).memory }}"
   vars:
     requirements:
       memory_mb: {infra: 256, etcd: 160, control_plane: 1024, workers: 768}
       disk_mb: {infra: 3072, etcd: 512, control_plane: 3072, workers: 4096}
+      inodes: {infra: 10000, etcd: 1000, control_plane: 30000, workers: 60000}
       ports: {infra: [], etcd: [], control_plane: [], workers: []}
       controller_ports: []
       kernel_options: {}
@@ -55,12 +57,16 @@ EXAMPLES = r"""
       library: /var/lib/cicd-sandbox
       cache: /var/cache/cicd-sandbox
       cache_mb: 15360
+      cache_inodes: 390000
+      networks: {sandbox_pod_network: 10.244.0.0/16}
+      bridge: sb-dev
 """
 
 RETURN = r"""
 _value:
   description:
-    - C(memory_mb), C(disks), C(ports) and C(kernel_options) as M(cicd.sandbox.host_check) takes them.
+    - C(memory), C(disks), C(ports), C(ours), C(networks), C(bridge) and C(kernel_options) as
+      M(cicd.sandbox.host_check) takes them.
     - C(runs_pods), whether pods will run there.
   type: dict
 """

@@ -18,6 +18,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import firewal
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import network as nspawn_network
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import Action, network_from
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.packet_filter import check_packet_filter
 from netns import Namespace
 
 PODS, SERVICES = "10.244.0.0/16", "10.96.0.0/16"
@@ -198,6 +199,10 @@ def test_a_table_that_only_firewalld_writes_is_named(host: Host) -> None:
             time.sleep(0.05)
         with pytest.raises(NspawnError, match=r"inet firewalld filter_FORWARD.*--zone=trusted --add-interface=sb-t"):
             host.make()
+        (finding,) = check_packet_filter("here", "t", "sb-t")
+        assert not finding.warning
+        assert "firewalld filter_FORWARD" in finding.found
+        assert "--add-interface=sb-t" in finding.remedy
         owner.stdin.write('insert rule inet firewalld filter_FORWARD iifname "sb-t" oifname "sb-t" accept\n')
         owner.stdin.flush()
         while not host.machines[0].reaches("198.18.77.3"):
@@ -206,6 +211,16 @@ def test_a_table_that_only_firewalld_writes_is_named(host: Host) -> None:
     finally:
         owner.kill()
         owner.communicate()
+
+
+@pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])
+def test_what_ufw_does_to_the_rules_is_told(host: Host, program: str) -> None:
+    assert check_packet_filter("here", "t", "sb-t") == []
+    for line in ("-P FORWARD DROP", "-N ufw-before-forward", "-A FORWARD -j ufw-before-forward"):
+        host.host.run(program, *line.split())
+    (finding,) = check_packet_filter("here", "t", "sb-t")
+    assert finding.warning
+    assert "ufw route allow in on sb-t out on sb-t" in finding.text()
 
 
 def test_iptables_may_be_the_legacy_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

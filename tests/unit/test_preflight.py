@@ -304,6 +304,69 @@ def test_compares_the_free_share() -> None:
     assert "evictionHard" in finding.remedy
 
 
+POD_NETWORK = {"sandbox_pod_network": "10.244.0.0/16", "machines_network": "198.18.0.0/24"}
+
+
+@pytest.mark.parametrize(
+    ("route", "bridge", "found", "warning"),
+    [
+        ({"dst": "198.18.0.0/15", "dev": "tun0"}, "sb-dev", "198.18.0.0/24 (machines_network)", False),
+        ({"dst": "10.244.1.0/24", "dev": "cni0"}, "", "its route to 10.244.1.0/24 on cni0", False),
+        ({"dst": "10.0.0.0/8", "dev": "wg0", "table": "51820"}, "sb-dev", "10.0.0.0/8 on wg0", False),
+        ({"dst": "10.0.0.0/8", "dev": "eth0"}, "", "10.0.0.0/8 on eth0", True),
+        ({"dst": "10.0.0.0/8", "type": "unreachable"}, "sb-dev", "10.0.0.0/8 on unreachable", False),
+        ({"dst": "10.244.0.9", "dev": "dummy0", "type": "local"}, "", "10.244.0.9/32 on dummy0", False),
+        ({"dst": "198.18.0.0/24", "dev": "sb-two"}, "sb-dev", "198.18.0.0/24 on sb-two", False),
+    ],
+)
+def test_a_route_of_the_hosts_leads_elsewhere(route: dict[str, str], bridge: str, found: str, warning: bool) -> None:
+    (finding,) = preflight.check_routes("cp-1", POD_NETWORK, [route], bridge)
+    assert found in finding.found
+    assert finding.warning is warning
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        {"dst": "default", "dev": "eth0"},
+        # A VPN that takes everything.
+        {"dst": "0.0.0.0/1", "dev": "tun0"},
+        {"dst": "128.0.0.0/1", "dev": "tun0"},
+        {"dst": "198.18.0.0/24", "dev": "sb-dev"},
+        {"dst": "198.18.0.255", "dev": "tun0", "type": "broadcast"},
+        {"dst": "fd00::/8", "dev": "eth0"},
+        {"dst": "172.17.0.0/16", "dev": "docker0"},
+        # The pod network's own.
+        {"dst": "10.244.36.64/26", "dev": "vxlan.calico"},
+        {"dst": "10.244.36.65", "dev": "cali012345678"},
+        {"dst": "10.244.36.64/26", "type": "blackhole"},
+        # Pods of another sandbox on this host.
+        {"dst": "10.244.0.0/16", "dev": "sb-two"},
+    ],
+)
+def test_routes_that_are_in_nobodys_way(route: dict[str, str]) -> None:
+    assert preflight.check_routes("cp-1", POD_NETWORK, [route], "sb-dev") == []
+
+
+def test_routes_of_one_interface_are_told_once() -> None:
+    routes = [{"dst": "10.244.0.0/17", "dev": "tun0"}, {"dst": "10.244.128.0/17", "dev": "tun0"}]
+    (finding,) = preflight.check_routes("cp-1", POD_NETWORK, routes, "sb-dev")
+    assert "its route to 10.244.0.0/16 on tun0" in finding.found
+
+
+def test_programs_of_another_size() -> None:
+    assert preflight.check_architecture("cp-1", "x86_64", 64, "x86_64") == []
+    (finding,) = preflight.check_architecture("cp-1", "x86_64", 32, "x86_64")
+    assert finding.found == "is of architecture x86_64 and runs programs of 32 bits"
+
+
+def test_inodes_of_one_file_system_are_added() -> None:
+    needs = [("/var/lib/x", 1, 60), ("/var/cache/x", 1, 50), ("/srv", 2, 60)]
+    assert preflight.check_inodes("cp-1", needs, {1: 110, 2: None}) == []
+    (finding,) = preflight.check_inodes("cp-1", needs, {1: 109, 2: None})
+    assert finding.found == "/var/lib/x and /var/cache/x have 109 inodes free, 110 are needed"
+
+
 @pytest.mark.parametrize(
     ("time", "found"),
     [

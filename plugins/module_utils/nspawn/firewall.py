@@ -74,6 +74,8 @@ class Chain:
     table: str
     name: str
     refuses: bool
+    # Whether ufw wrote it.
+    jumps_to_ufw: bool = False
     # The comments of the sandbox's own rules, and what removes each: a handle, or arguments.
     marks: tuple[str, ...] = ()
     removals: tuple[tuple[str, ...], ...] = ()
@@ -108,6 +110,17 @@ def lacking(accepted: Accepted) -> list[Chain]:
             f" --add-interface={accepted.bridge} && firewall-cmd --reload"
         )
     return [chain for chain in found if chain not in locked]
+
+
+def managers(accepted: Accepted) -> set[str]:
+    """Return the programs, firewalld or ufw, whose chains may refuse what is to be accepted."""
+    found = set()
+    for chain in chains(accepted):
+        if chain.refuses and chain.table == "firewalld":
+            found.add("firewalld")
+        elif chain.refuses and chain.jumps_to_ufw:
+            found.add("ufw")
+    return found
 
 
 def _wanted(chain: Chain, accepted: Accepted) -> tuple[str, ...]:
@@ -157,6 +170,7 @@ def _nft_chains(accepted: Accepted) -> list[Chain]:
                 table,
                 name,
                 base.get("policy") == "drop" or _others(rules),
+                '{"jump": {"target": "ufw-' in json.dumps(rules),
                 tuple(rule["comment"] for rule in ours),
                 tuple((str(rule["handle"]),) for rule in ours),
             )
@@ -196,6 +210,7 @@ def _legacy_chains(accepted: Accepted) -> list[Chain]:
             "filter",
             "FORWARD",
             ["-P", "FORWARD", "DROP"] in rules or _others([{"comment": comment} for comment in comments]),
+            any(rule[-1].startswith("ufw-") for rule in appended),
             tuple(comment for comment, _ in ours),
             tuple(tuple(rule) for _, rule in ours),
         )

@@ -156,22 +156,41 @@ def address_from(argument: str, value: str) -> ipaddress.IPv4Address:
         raise system.NspawnError(f"{argument}: {value!r} is not an IPv4 address: {error}") from error
 
 
-def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each of the host's routes (``ip -json route``) that overlaps a sandbox network."""
-    conflicts = []
+def foreign_routes(
+    networks: Iterable[ipaddress.IPv4Network], routes: Iterable[Mapping[str, Any]], own: Sequence[str] = ()
+) -> list[tuple[ipaddress.IPv4Network, ipaddress.IPv4Network, str]]:
+    """Return (network, route, device) for each of the host's routes (``ip -json route``) that overlaps a network.
+
+    own: beginnings of the names of interfaces that are no others'. What leads to a half or a quarter of all addresses
+    is a default route, as programs for VPNs write it; every network is more specific.
+    """
+    found = []
+    networks = list(networks)
     for route in routes:
-        destination, device = str(route.get("dst", "")), str(route.get("dev", ""))
-        if destination == "default" or device == network.bridge:
+        device, kind = str(route.get("dev", "")), str(route.get("type", "unicast"))
+        if kind == "broadcast" or (device and device.startswith(tuple(own))):
             continue
         try:
-            other = ipaddress.IPv4Network(destination, strict=False)
+            other = ipaddress.IPv4Network(str(route.get("dst", "")), strict=False)
         except ValueError:
             continue
-        mine = {network.cidr, *(() if device.startswith("sb-") else network.guarded)}
-        conflicts += [
-            f"{one} overlaps this machine's route to {other} on {device}" for one in mine if one.overlaps(other)
-        ]
-    return sorted(conflicts)
+        if other.prefixlen > 2:
+            found += [(one, other, device or kind) for one in networks if one.overlaps(other)]
+    return found
+
+
+def host_routes() -> list[dict[str, Any]]:
+    """Return the host's routes, of all tables: VPNs have some of their own."""
+    return _links("-4", "route", "show", "table", "all")
+
+
+def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each of the host's routes (``ip -json route``) that overlaps a sandbox network."""
+    others = [route for route in routes if route.get("dev") != network.bridge]
+    # Another sandbox may have the same pods and services, but not the same machines.
+    conflicts = foreign_routes([network.cidr], others)
+    conflicts += foreign_routes([one for one in network.guarded if one != network.cidr], others, ["sb-"])
+    return sorted({f"{one} overlaps this machine's route to {other} on {device}" for one, other, device in conflicts})
 
 
 def table_of(sandbox: str) -> str:
@@ -216,7 +235,7 @@ def network_plan(network: Network) -> list[Action]:
         NspawnError: a sandbox network overlaps one that this machine already routes elsewhere, or the host's packet
             filter parts machines and takes no rules of ours.
     """
-    conflicts = route_conflicts(network, _links("-4", "route", "show"))
+    conflicts = route_conflicts(network, host_routes())
     if conflicts:
         raise system.NspawnError(
             "; ".join(conflicts) + ". Give this sandbox other networks: machines_network, sandbox_pod_network,"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import ipaddress
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import quorum
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.names import REMEDY, NameNotFoundError, resolve
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import foreign_routes
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # RFC 5737 and RFC 2606: addresses and names that are reserved for documentation stand for yours.
@@ -449,6 +451,80 @@ def check_memory(host: str, have_mb: int, need_mb: int) -> list[Finding]:
     return [Finding(host, f"has {have_mb} MiB of memory, its groups need {need_mb}", "preflight_memory_mb", remedy)]
 
 
+def check_free_memory(host: str, free_mb: int, need_mb: int) -> list[Finding]:
+    """Compare what a host can give to new processes with what those need that do not run yet."""
+    if free_mb >= need_mb:
+        return []
+    remedy = "End what else takes memory there, or take hosts out of the inventory."
+    found = f"has {free_mb} MiB of memory free, {need_mb} are needed for what does not run yet"
+    return [Finding(host, found, "preflight_memory_mb", remedy)]
+
+
+def check_architecture(host: str, machine: str, bits: int, wanted: str) -> list[Finding]:
+    """Check that a host runs the programs of the sandbox. machine: as of uname(2); bits: of the programs it has."""
+    if wanted in {"", machine} and bits == 64:
+        return []
+    found = f"is of architecture {machine}" + ("" if bits == 64 else f" and runs programs of {bits} bits")
+    return [Finding(host, found, "uname -m", f"Take a host of {wanted or machine}, with a system of 64 bits.")]
+
+
+def check_inodes(host: str, needs: Iterable[tuple[str, int, int]], free: Mapping[int, int | None]) -> list[Finding]:
+    """Compare the files that each file system can still take with the sum of those that will be made there.
+
+    needs: (path, its file system, files that are made there). free: file system → inodes; None where they don't end.
+    """
+    findings = []
+    for device, (paths, need) in _sums(needs).items():
+        have = free[device]
+        if have is not None and have < need:
+            found = f"{paths} {'have' if ' and ' in paths else 'has'} {have} inodes free, {need} are needed"
+            findings.append(Finding(host, found, "preflight_inodes", "Remove some files, or use another file system."))
+    return findings
+
+
+def _sums(needs: Iterable[tuple[str, int, int]]) -> dict[int, tuple[str, int]]:
+    """Return file system → its paths, and the sum of what is needed there."""
+    paths: dict[int, list[str]] = {}
+    sums: dict[int, int] = {}
+    for path, device, need in needs:
+        paths.setdefault(device, []).append(path)
+        sums[device] = sums.get(device, 0) + need
+    return {device: (" and ".join(dict.fromkeys(paths[device])), need) for device, need in sums.items()}
+
+
+def check_routes(
+    host: str, networks: Mapping[str, str], routes: Iterable[Mapping[str, Any]], bridge: str
+) -> list[Finding]:
+    """Find routes of a host that overlap networks of the sandbox. bridge: of machines that are made there, else empty.
+
+    Where a host of the user's has only a wider route, that of a whole company, say, pods are nearer than what is there.
+    """
+    named = {parsed: name for name, text in networks.items() if (parsed := parse_network(text)) and parsed.version == 4}
+    others = [route for route in routes if route.get("dev") != bridge]
+    found: dict[tuple[Any, str], list[Any]] = {}
+    for network, name in named.items():
+        # Calico's own; and another sandbox may have the same pods and services.
+        own = ["cali", "vxlan.calico", *([] if name == "machines_network" else ["sb-"])]
+        for _, other, device in foreign_routes([network], others, own):
+            # What the pod network has written itself: a node's pods that are nowhere.
+            if not (device == "blackhole" and other.subnet_of(network)):
+                found.setdefault((network, device), []).append(other)
+    findings = []
+    for (network, device), overlapping in found.items():
+        wider = not bridge and all(network.subnet_of(other) and other != network for other in overlapping)
+        text = ", ".join(str(other) for other in ipaddress.collapse_addresses(overlapping))
+        findings.append(
+            Finding(
+                host,
+                f"{network} ({named[network]}) overlaps its route to {text} on {device}",
+                "ip route show table all",
+                f"Set {named[network]} to a network that leads nowhere there, or take the route away.",
+                warning=wider,
+            )
+        )
+    return findings
+
+
 def check_disk(host: str, path: str, free_mb: int, need_mb: int) -> list[Finding]:
     """Compare the free space below a path, or below several on one file system, with what is needed."""
     if free_mb >= need_mb:
@@ -463,15 +539,10 @@ def check_disks(host: str, needs: Iterable[tuple[str, int, int]], free: Mapping[
 
     needs: (path, its file system, MiB that are needed there). free: file system → MiB free.
     """
-    paths: dict[int, list[str]] = {}
-    sums: dict[int, int] = {}
-    for path, device, need_mb in needs:
-        paths.setdefault(device, []).append(path)
-        sums[device] = sums.get(device, 0) + need_mb
     return [
         finding
-        for device, need_mb in sums.items()
-        for finding in check_disk(host, " and ".join(dict.fromkeys(paths[device])), free[device], need_mb)
+        for device, (paths, need_mb) in _sums(needs).items()
+        for finding in check_disk(host, paths, free[device], need_mb)
     ]
 
 
@@ -584,11 +655,15 @@ def read_settings(proc: Path, names: Iterable[str]) -> dict[str, int | None]:
 
 @dataclass(frozen=True)
 class Disk:
-    """The file system where a path is, or would be made: its device number, the MiB free, their share in per cent."""
+    """The file system where a path is, or would be made: its device number, the MiB free, their share in per cent.
+
+    free_inodes: how many files it can still take; None where it makes inodes as they are needed.
+    """
 
     device: int
     free_mb: int
     free_percent: int
+    free_inodes: int | None = None
 
 
 def disk_usage(path: Path) -> Disk:
@@ -596,7 +671,9 @@ def disk_usage(path: Path) -> Disk:
     while not path.exists():
         path = path.parent
     usage = shutil.disk_usage(path)
-    return Disk(path.stat().st_dev, usage.free // 1024**2, usage.free * 100 // usage.total)
+    inodes = os.statvfs(path)
+    free_inodes = inodes.f_favail if inodes.f_files else None
+    return Disk(path.stat().st_dev, usage.free // 1024**2, usage.free * 100 // usage.total, free_inodes)
 
 
 def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:
