@@ -34,6 +34,9 @@ except ImportError:
 Object = dict[str, Any]
 Query = Sequence[tuple[str, str]]
 
+# Seconds that a connection may take, in which its first packet is sent twice: who waits longer, waits for nobody.
+_CONNECT_LIMIT = 2.0
+
 # API versions of the kinds one asks for most; others are named with theirs.
 API_VERSIONS = {
     "ConfigMap": "v1",
@@ -195,7 +198,13 @@ class KubernetesApi:
     def _ask(self, path: str, query: Query, limit: float) -> bytes:
         api = self._connected()
         try:
-            response = api.request("get", path, query_params=list(query), serialize=False, _request_timeout=limit)
+            response = api.request(
+                "get",
+                path,
+                query_params=list(query),
+                serialize=False,
+                _request_timeout=(min(limit, _CONNECT_LIMIT), limit),
+            )
             data: bytes = response.data
             return data
         except DynamicApiError as exc:
