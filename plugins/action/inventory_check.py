@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings im
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import inventory_texts, known_roles
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.naming import check_naming
-from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing import check_placing
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing import check_directories, check_placing
 
 ARGUMENTS = {
     "groups": {"type": "dict", "required": True},
@@ -30,6 +31,7 @@ ARGUMENTS = {
     "sandbox": {"type": "str", "default": ""},
     "made": {"type": "list", "elements": "str", "default": []},
     "ports": {"type": "dict", "default": {}},
+    "directories": {"type": "dict", "default": {}},
     "values": {"type": "dict", "default": {}},
     "kubernetes": {"type": "str", "default": ""},
     "supported": {"type": "list", "elements": "str", "default": []},
@@ -64,6 +66,8 @@ class ActionModule(ActionBase):
         )
         findings = check_inventory(inventory, roles, given["bridge"])
         findings += [*check_naming(inventory), *check_placing(inventory, roles, given["ports"])]
+        sockets_elsewhere = "ANSIBLE_SSH_CONTROL_PATH_DIR" in os.environ
+        findings += check_directories(given["directories"], sockets_elsewhere=sockets_elsewhere)
         if given["kubernetes"]:
             findings += check_version(given["kubernetes"], given["supported"])
         return {**result, "changed": False, "findings": [finding.fields() for finding in findings]}

@@ -52,6 +52,12 @@ options:
     description: Ports that hosts need, by group; each with C(number), and with C(what) it is for.
     type: dict
     default: {}
+  directories:
+    description:
+      - Directories of the controller by the variable that has them, C(HOME) being the environment's. They have to be
+        absolute and of letters that SSH and Ansible take for no more than that.
+    type: dict
+    default: {}
   values:
     description: Further values by their variable, looked at for placeholders.
     type: dict

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -102,6 +103,22 @@ def test_ansible_reaches_machines_made_here_by_nothing_of_the_users(ssh: Path) -
     own(ssh)
 
 
+@pytest.mark.parametrize("name", ["a b", "o'h é", "a, b = [c] {d} #e;f&g"])
+def test_keys_are_found_in_a_home_with_any_name(ssh: Path, tmp_path: Path, name: str) -> None:
+    state = tmp_path / name / "state"
+    (state / "ssh").mkdir(parents=True)
+    (state / "ssh/id_ed25519").touch()
+    with (tmp_path / "variables.json").open("w") as variables:
+        json.dump({"sandbox_state_directory": str(state)}, variables)
+    line = ["ansible", "infra-1", f"--inventory={REPOSITORY}/inventories/dev", "--module-name=ansible.builtin.raw"]
+    line += ["--args=true", f"--extra-vars=@{tmp_path}/variables.json"]
+    subprocess.run(line, cwd=REPOSITORY, env={**os.environ, "HOME": str(tmp_path / name)}, check=False)
+    found = said(ssh)
+    assert found["userknownhostsfile"] == f"{state}/ssh/known_hosts"
+    assert found["identityfile"] == f"{state}/ssh/id_ed25519"
+    assert found["controlpath"].startswith(f"{tmp_path}/{name}/.ansible/cp/")
+
+
 def test_testinfra_does_too(ssh: Path) -> None:
     """What the environment has for Ansible is taken away for all of its tests."""
     look = "import sys, testinfra; testinfra.get_host('ansible://infra-1', ansible_inventory=sys.argv[1]).run('true')"
@@ -115,7 +132,7 @@ def test_all_inventories_of_machines_made_here_reach_them_the_same_way(inventory
     def reached(path: Path) -> dict[str, str]:
         connection = load(path / "group_vars/machines/connection.yml")
         connection |= {"ansible_user": "", "ansible_become": "", "ansible_ssh_private_key_file": ""}
-        options = re.sub(r"UserKnownHostsFile=(\{\{[^}]*\}\})?\S*", "", connection["ansible_ssh_common_args"])
+        options = re.sub(r'UserKnownHostsFile=(?:"\\")?(\{\{[^}]*\}\})?\S*', "", connection["ansible_ssh_common_args"])
         return {**connection, "ansible_ssh_common_args": " ".join(options.split())}
 
     assert reached(inventory) == reached(REPOSITORY / "inventories/dev")

@@ -12,6 +12,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings im
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import known_roles
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.naming import check_naming
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing import (
+    check_directories,
     check_kinds_of_networks,
     check_paths,
     check_placing,
@@ -235,6 +236,32 @@ def test_every_variable_with_a_directory_is_a_path() -> None:
         if name.endswith(("_directory", "_path", "_kubeconfig")) and spec["type"] != "path"
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "words"),
+    [
+        ("HOME", "", "is not set"),
+        ("HOME", "home", "'home' is no absolute path"),
+        ("HOME", '/home/a"b%c', "has '\"' '%' in it"),
+        ("sandbox_state_directory", "/a$b", "has '$' in it"),
+        ("sandbox_state_directory", "/a\\b\n", "in it"),
+        ("HOME", "/home/" + "é" * 31, "is longer than 67 bytes"),
+    ],
+)
+def test_directories_that_programs_could_not_name_are_told(name: str, path: str, words: str) -> None:
+    (finding,) = check_directories({name: path})
+    assert finding.where == name
+    assert words in finding.found
+
+
+@pytest.mark.parametrize("path", ["/home/o'h b", "/home/é, ü", "/tmp/a, [c] {d} #e;f&g", "/home/" + "a" * 61])
+def test_directories_with_other_letters_serve(path: str) -> None:
+    assert check_directories({"HOME": path, "sandbox_cache_directory": f"{path}/cache"}) == []
+
+
+def test_sockets_may_be_elsewhere() -> None:
+    assert check_directories({"HOME": "/" + "a" * 80}, sockets_elsewhere=True) == []
 
 
 def test_all_is_told_at_once() -> None:

@@ -19,6 +19,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings im
 POD_LENGTHS = range(8, 25)
 SERVICE_LENGTHS = range(12, 29)
 BRIDGE_LENGTHS = range(8, 30)
+# What ssh or Ansible's lookups take apart however it is quoted.
+UNQUOTED = frozenset('"%=\\$')
+# unix(7) has 107 bytes for a name: <HOME>/.ansible/cp/, ten letters, and seventeen while ssh makes it.
+HOME_LENGTH = 107 - len("/.ansible/cp/") - 10 - 17
 
 
 def check_placing(
@@ -73,6 +77,29 @@ def check_paths(inventory: Inventory, roles: Mapping[str, Role]) -> list[Finding
                 origin = inventory.origin(setting.name) or f"a variable of {setting.host}"
                 remedy = "Write it from / or ~/ on; {{ inventory_dir }}/… is beside the inventory."
                 findings.append(Finding(setting.name, f"{path!r} is no absolute path", origin, remedy))
+    return findings
+
+
+def check_directories(directories: Mapping[str, str], *, sockets_elsewhere: bool = False) -> list[Finding]:
+    """Find directories of the controller that programs could not name.
+
+    directories: variable → path; ``HOME`` is the environment's. sockets_elsewhere: connections have their sockets in
+    another directory than below that.
+    """
+    findings = []
+    for name, path in directories.items():
+        odd = sorted({letter for letter in path if letter in UNQUOTED or not letter.isprintable()})
+        remedy = "Take a directory without these letters: SSH and Ansible have a meaning of their own for them."
+        if not path.startswith(("/", "~/")):
+            found = f"{path!r} is no absolute path" if path else "is not set"
+            findings.append(Finding(name, found, "", "Set it to an absolute path."))
+        elif odd:
+            findings.append(Finding(name, f"{path!r} has {' '.join(map(repr, odd))} in it", "", remedy))
+    home = directories.get("HOME", "")
+    if not sockets_elsewhere and len(home.encode()) > HOME_LENGTH:
+        found = f"{home!r} is longer than {HOME_LENGTH} bytes, so that sockets below it can't be named"
+        remedy = "Set ANSIBLE_SSH_CONTROL_PATH_DIR to a directory with a shorter name, which is yours alone."
+        findings.append(Finding("HOME", found, "", remedy))
     return findings
 
 
