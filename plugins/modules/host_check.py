@@ -91,6 +91,10 @@ options:
       - A path that exists where the host is the sandbox's already. Before, no process is, whatever its command line.
       - Not looked at if empty.
     type: path
+  resolver:
+    description: Whether pods have to be able to ask the host's name servers.
+    type: bool
+    default: false
   networks:
     description: Networks of the sandbox by the variable that has them; the host must not have them elsewhere.
     type: dict
@@ -175,6 +179,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import resolver
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memory_mb
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import host_routes
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
@@ -215,6 +220,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         },
     },
     "ours": {"type": "path"},
+    "resolver": {"type": "bool", "default": False},
     "networks": {"type": "dict", "default": {}},
     "bridge": {"type": "str", "default": ""},
     "sandbox": {"type": "str", "default": ""},
@@ -295,6 +301,9 @@ def main() -> None:
     findings += check_disks(host, params["disks"])
     findings += check_ports(module)
     findings += check_network(params)
+    if params["resolver"]:
+        asked = resolver.read()
+        findings += preflight.check_resolver(host, asked.servers, asked.usable())
     options = preflight.read_kernel_options(PROC, Path("/boot"), os.uname().release)
     findings += preflight.check_kernel(host, options, params["kernel_options"])
     findings += preflight.check_settings(host, preflight.read_settings(PROC, settings), settings)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import resolver
 from ansible_collections.cicd.sandbox.plugins.modules import host_check
 
 
@@ -103,6 +104,23 @@ def test_who_has_a_port_on_a_host_that_is_not_the_sandboxs(tmp_path: Path, capsy
         ours = run(host_check, capsys, name="here", swap_allowed=True, ports=ports, ours=str(tmp_path))
     assert "for the kubelet, is in use by process" in foreign["findings"][0]["found"]
     assert ours["findings"] == []
+
+
+def test_name_servers_that_pods_can_not_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resolver, "RESOLV_CONF", tmp_path / "resolv.conf")
+    monkeypatch.setattr(resolver, "UPLINK", tmp_path / "none")
+    found = {}
+    for text in ("", "nameserver 127.0.0.1\n", "nameserver 192.0.2.53\n"):
+        (tmp_path / "resolv.conf").write_text(text)
+        answer = run(host_check, capsys, name="here", swap_allowed=True, resolver=True)
+        found[text] = [(finding["found"], finding["warning"]) for finding in answer["findings"]]
+    assert list(found.values()) == [
+        [("/etc/resolv.conf names no name server", True)],
+        [("/etc/resolv.conf names 127.0.0.1, which pods can't ask", True)],
+        [],
+    ]
 
 
 def test_the_hosts_own_routes_are_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.naming impo
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing import (
     check_directories,
     check_kinds_of_networks,
+    check_name_servers,
     check_paths,
     check_placing,
     check_port_numbers,
@@ -262,6 +263,14 @@ def test_directories_with_other_letters_serve(path: str) -> None:
 
 def test_sockets_may_be_elsewhere() -> None:
     assert check_directories({"HOME": "/" + "a" * 80}, sockets_elsewhere=True) == []
+
+
+@pytest.mark.parametrize(
+    ("servers", "count"),
+    [([], 0), (["192.0.2.53"], 0), (["127.0.0.1"], 1), (["dns.lan", "fd00::1", "192.0.2.1"], 2)],
+)
+def test_name_servers_that_pods_can_not_ask(servers: list[str], count: int) -> None:
+    assert len(check_name_servers(inventory(settings=[Setting("cluster_name_servers", servers, "cp-1")]))) == count
 
 
 def test_all_is_told_at_once() -> None:

@@ -568,6 +568,15 @@ def check_ports(host: str, ports: Iterable[Port], listeners: Iterable[Listener])
     return list(findings.values())
 
 
+def check_resolver(host: str, servers: Sequence[str], usable: Sequence[str]) -> list[Finding]:
+    """Warn where pods can ask none of a host's name servers: no name outside of the cluster will be found."""
+    if usable:
+        return []
+    found = f"names {', '.join(servers)}, which pods can't ask" if servers else "names no name server"
+    remedy = "Set cluster_name_servers, or names outside of the cluster are not found by pods."
+    return [Finding(host, f"/etc/resolv.conf {found}", "", remedy, warning=True)]
+
+
 def check_clock(host: str, time: float, before: float, after: float, tolerance: float) -> list[Finding]:
     """Compare a host's clock with the controller's, read before and after it."""
     skew = time - after if time > after else min(time - before, 0.0)

@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.resolver import is_usable
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
     Finding,
     Inventory,
@@ -34,6 +35,7 @@ def check_placing(
         *check_port_numbers(inventory),
         *check_paths(inventory, roles),
         *check_kinds_of_networks(inventory),
+        *check_name_servers(inventory),
     ]
 
 
@@ -101,6 +103,22 @@ def check_directories(directories: Mapping[str, str], *, sockets_elsewhere: bool
         remedy = "Set ANSIBLE_SSH_CONTROL_PATH_DIR to a directory with a shorter name, which is yours alone."
         findings.append(Finding("HOME", found, "", remedy))
     return findings
+
+
+def check_name_servers(inventory: Inventory) -> list[Finding]:
+    """Find name servers that no pod can ask."""
+    return [
+        Finding(
+            setting.name,
+            f"{server} can't be asked by pods",
+            inventory.origin(setting.name) or f"a variable of {setting.host}",
+            "Take addresses of IPv4 that are neither the loopback's nor link-local.",
+        )
+        for setting in inventory.settings
+        if setting.name == "cluster_name_servers" and isinstance(setting.value, list)
+        for server in setting.value
+        if not is_usable(str(server))
+    ]
 
 
 def check_kinds_of_networks(inventory: Inventory) -> list[Finding]:
