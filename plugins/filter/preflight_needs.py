@@ -65,7 +65,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(memory), C(disks), C(ports), C(ours), C(networks), C(bridge) and C(kernel_options) as
+    - C(memory), C(disks), C(directories), C(ports), C(ours), C(networks), C(bridge) and C(kernel_options) as
       M(cicd.sandbox.host_check) takes them.
     - C(runs_pods), whether pods will run there.
   type: dict

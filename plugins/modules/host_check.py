@@ -10,7 +10,7 @@ version_added: 0.1.0
 author:
   - cicd.sandbox contributors
 description:
-  - Looks at the architecture, swap, memory, free space, listening ports, routes, the packet filter, the kernel's
+  - Looks at the architecture, swap, memory, free space, file systems, ports, routes, the packet filter, the kernel's
     options and settings, and reads the clock.
   - Changes nothing and never fails because of what it finds. What it finds is returned, so that all hosts' findings
     can be told at once.
@@ -64,6 +64,27 @@ options:
         default: 0
       used_when:
         description: A path that exists where the space is in use by the sandbox already; it is not asked for then.
+        type: path
+  directories:
+    description: Directories whose file systems are tried, in a directory that is made there and removed again.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: A directory, which may not exist yet.
+        type: path
+        required: true
+      needs:
+        description:
+          - V(devices) that work; V(layers) of overlayfs; V(locks) and links; V(owners) other than the one who writes;
+            V(private) files; V(programs) that can be run.
+        type: list
+        elements: str
+        choices: [devices, layers, locks, owners, private, programs]
+        required: true
+      lower:
+        description: Where what is below the layers lies, if it is not there.
         type: path
   ports:
     description: TCP ports that are needed.
@@ -184,6 +205,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memo
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import host_routes
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight import findings as preflight
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.directories import NEEDS, check_directories
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.packet_filter import check_packet_filter
 
 PROC = Path("/proc")
@@ -217,6 +239,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "number": {"type": "int", "required": True},
             "what": {"type": "str", "required": True},
             "by": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "directories": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "path", "required": True},
+            "needs": {"type": "list", "elements": "str", "required": True, "choices": sorted(NEEDS)},
+            "lower": {"type": "path"},
         },
     },
     "ours": {"type": "path"},
@@ -299,6 +331,7 @@ def main() -> None:
         findings += preflight.check_swap(host, preflight.swap_devices(preflight.read(PROC / "swaps")))
     findings += check_memory(host, params["memory"])
     findings += check_disks(host, params["disks"])
+    findings += check_directories(host, params["directories"])
     findings += check_ports(module)
     findings += check_network(params)
     if params["resolver"]:

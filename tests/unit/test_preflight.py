@@ -288,6 +288,10 @@ def test_free_space_of_a_directory_to_come_is_its_parents(tmp_path: Path) -> Non
     assert 0 <= disk.free_percent <= 100
 
 
+def test_a_file_system_without_a_size_has_nothing_free() -> None:
+    assert preflight.disk_usage(Path("/proc/none")).free_percent == 0
+
+
 def test_needs_on_one_file_system_are_added() -> None:
     needs = [("/var/lib/x", 1, 60), ("/var/cache/x", 1, 50), ("/srv", 2, 60)]
     assert preflight.check_disks("cp-1", needs, {1: 110, 2: 60}) == []

@@ -57,6 +57,10 @@ def test_the_controller_needs_what_each_machine_does_that_is_made_on_it() -> Non
             of_machine("worker-1", 2000, 3000),
             {"path": "/var/cache/ours", "free_mb": 3072, "free_inodes": 78000},
         ],
+        "directories": [
+            {"path": "/var/cache/ours", "needs": ["devices", "layers", "owners", "programs"]},
+            {"path": "/var/lib/ours", "needs": ["layers", "owners", "programs"], "lower": "/var/cache/ours"},
+        ],
         "ports": [PORT],
         "ours": "",
         "networks": {"sandbox_pod_network": "10.244.0.0/16"},
@@ -80,6 +84,7 @@ def test_a_host_needs_what_its_own_groups_need() -> None:
         {"path": "/var/lib", "free_mb": 20 + 200, "free_inodes": 330, "used_when": "/etc/cicd-sandbox"},
         {"path": "/var/lib", "free_percent": 15},
     ]
+    assert found["directories"] == [{"path": "/var/lib", "needs": ["layers", "owners", "programs"]}]
     assert [port["what"] for port in found["ports"]] == ["etcd", "control_plane"]
     assert (found["ours"], found["bridge"]) == ("/etc/cicd-sandbox", "")
     assert found["networks"] == {"sandbox_pod_network": "10.244.0.0/16"}

@@ -682,7 +682,7 @@ def disk_usage(path: Path) -> Disk:
     usage = shutil.disk_usage(path)
     inodes = os.statvfs(path)
     free_inodes = inodes.f_favail if inodes.f_files else None
-    return Disk(path.stat().st_dev, usage.free // 1024**2, usage.free * 100 // usage.total, free_inodes)
+    return Disk(path.stat().st_dev, usage.free // 1024**2, usage.free * 100 // max(1, usage.total), free_inodes)
 
 
 def read_listeners(proc: Path, ports: Iterable[int]) -> list[Listener]:

@@ -64,6 +64,11 @@ def needs(
         ]
         cache_inodes = int(requirements["cache_inodes"])
         disks.append({"path": cache, "free_mb": int(requirements["cache_mb"]), "free_inodes": cache_inodes})
+        # A machine is a layer over the root file system in the cache, and its containers are layers, too. Machines and
+        # images are made in the cache.
+        directories = [{"path": cache, "needs": ["devices", "layers", "owners", "programs"]}]
+        if made:
+            directories.append({"path": library, "needs": ["layers", "owners", "programs"], "lower": cache})
         ports = list(requirements["controller_ports"])
     else:
         percent = int(requirements["node_disk_percent"]) if runs_pods else 0
@@ -76,10 +81,12 @@ def needs(
             },
             {"path": "/var/lib", "free_percent": percent},
         ]
+        directories = [{"path": "/var/lib", "needs": ["layers", "owners", "programs"] if runs_pods else ["owners"]}]
         ports = [port for group in GROUPS if counts[group] for port in requirements["ports"][group]]
     return {
         "memory": memory,
         "disks": disks,
+        "directories": directories,
         "ports": ports,
         "kernel_options": {
             **(requirements["kernel_options"] if runs_pods else {}),
