@@ -83,6 +83,9 @@ def test_what_keeps_them_out_is_found_before_there_is_a_cluster(home: Home) -> N
     config.write_text("clusters: [{name: dev, cluster: {server: https://other}}]\n", encoding="utf-8")
     said = home.run("kubeconfig_check", "")
     assert "cluster 'dev' was made by somebody else and leads elsewhere" in said["findings"][0]
+    assert "set cluster_kubeconfig_force=true" in said["findings"][0]
     assert said["where"] == str(config)
+    forced = json.dumps({"cluster_kubeconfig_force": True})
+    assert home.run("kubeconfig_check", "", "--extra-vars", forced)["findings"] == []
     said = home.run("kubeconfig_check", "", "--extra-vars", json.dumps({"cluster_kubeconfig_path": "/dev/null"}))
     assert said["findings"] == ["the user's kubeconfig: /dev/null: Is a device, not a file; nothing was changed"]
