@@ -209,6 +209,18 @@ def test_a_snapshot_takes_as_long_as_it_needs(site: Site) -> None:
     assert "--command-timeout" not in line
 
 
+def test_a_snapshot_is_named_from_where_the_user_is(site: Site) -> None:
+    """A module looks for a relative path beside the playbook: after the restore was found to be possible."""
+    snapshot = site.directory / "s.db"
+    snapshot.write_text("snapshot")
+    site.program("etcdutl", f'cat "$3" > {site.directory}/restored; exit 1')
+    site.extra |= {"__etcd_remote": f"{site.directory}/remote.db", "__etcd_restored": f"{site.directory}/new"}
+    site.extra |= {"__etcd_restored_token": "t", "__etcd_peer_urls": {"etcd-1": "https://198.18.0.11:2380"}}
+    site.extra["etcd_restore_snapshot"] = os.path.relpath(snapshot, REPOSITORY)
+    said = site.said(part("restore_data"), hosts="etcd-1")
+    assert (site.directory / "restored").read_text() == "snapshot", said
+
+
 def test_the_api_server_is_looked_for_where_it_always_listens(site: Site) -> None:
     site.groups["control_plane"]["cp-1"] = {"etcd_address": "127.0.0.9"}
     site.extra["__etcd_api_server_manifest"] = str(site.directory / "none.yaml")
