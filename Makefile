@@ -1,5 +1,9 @@
 # `make help` lists the targets.
-SHELL := /bin/bash
+# What other projects, login shells and languages have put into the environment does not reach recipes.
+SHELL := scripts/bash.sh
+unexport BASH_ENV
+# Their shell complains of others before it can read anything.
+export LC_ALL := C.UTF-8
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -18,9 +22,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Named here because Ansible ignores an ansible.cfg in a directory that others may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MAKE
-# Python keeps what it compiled, whatever the environment says: a run of the site starts hundreds of processes, and each
-# would compile Ansible or the client of Kubernetes for itself.
-unexport PYTHONDONTWRITEBYTECODE
 
 playbook = scripts/playbook.sh
 
@@ -99,7 +100,7 @@ lint-types:
 	mypy
 
 lint-shell:
-	shellcheck scripts/*.sh .ci/run
+	shellcheck --external-sources scripts/*.sh .ci/run
 
 lint-docs:
 	antsibull-changelog lint

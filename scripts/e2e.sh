@@ -2,7 +2,8 @@
 # Runs the end-to-end tests against the standing sandbox of an inventory.
 # Usage: e2e.sh INVENTORY [pytest's arguments]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/environment.sh
 
 inventory=$1
 shift

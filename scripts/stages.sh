@@ -3,7 +3,8 @@
 # Usage: stages.sh [--keep-going] STAGE…   A stage is a target, or several that run side by side: lint+unit.
 # Without --keep-going nothing runs after a stage that failed. Fails if one failed.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/environment.sh
 
 keep_going=false
 if [ "${1:-}" = --keep-going ]; then

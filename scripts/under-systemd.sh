@@ -5,7 +5,8 @@
 # In the view: this checkout and the cache are the real ones; the network's only uplink leads nowhere. What sandboxes of
 # this user found outside, where they could ask, is told: SANDBOX_RELEASES_FOUND.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/environment.sh
 
 cache=/var/cache/cicd-sandbox
 [ "$(id -u)" -eq 0 ] || exec sudo "PATH=$PATH" "HOME=$HOME" "$0" "$@"

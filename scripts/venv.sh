@@ -2,7 +2,12 @@
 # Makes .venv from requirements.txt and links the checkout where Ansible looks for collections.
 # Does nothing when requirements.txt, constraints.txt and the Python are those of the last time.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.."
+# How pip reaches packages is the user's affair; where it puts them, and which Python runs it, is not.
+umask 022
+unset PYTHONHOME PYTHONPATH PYTHONWARNINGS PYTHONOPTIMIZE PYTHONINSPECT
+export LC_ALL=C.UTF-8 PIP_USER=0 PIP_DRY_RUN=0 PIP_REQUIRE_HASHES=0 PIP_REQUIRE_VIRTUALENV=0 PIP_NO_DEPS=0
+export PIP_CONSTRAINT='' PIP_NO_BINARY='' PIP_ONLY_BINARY='' PIP_PREFIX='' PIP_PYTHON='' PIP_ROOT='' PIP_TARGET=''
 
 die() {
   printf 'venv: %s\n' "$@" >&2

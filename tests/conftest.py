@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from checkout import REPOSITORY
+from settled import settle
 
 COLLECTIONS = REPOSITORY / ".collections"
 
@@ -20,6 +21,7 @@ def pytest_configure() -> None:
         pytest.exit(f"{COLLECTIONS} does not link to this checkout: run `make venv` first", returncode=4)
     _AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
 
+    settle()
     # Tests call ansible-playbook and its like: those beside this Python, with the checkout's settings.
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     os.environ["ANSIBLE_CONFIG"] = str(REPOSITORY / "ansible.cfg")

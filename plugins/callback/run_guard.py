@@ -1,13 +1,13 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Callback: refuses a run beside another one, one of somebody else's sandbox, and tags that nothing carries."""
+"""Callback: refuses a run beside another one, one of somebody else's sandbox, unknown tags, and what changes plays."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: run_guard
 type: aggregate
-short_description: Refuse a second run at the same time, somebody else's sandbox, and unknown tags
+short_description: Refuse a second run at the same time, somebody else's sandbox, and what changes plays unseen
 version_added: "0.1.0"
 description:
   - Ends a run before its first task while another one works on the same sandbox (C(sandbox_name)) of this machine, and
@@ -20,6 +20,12 @@ description:
     goes on where the variable C(sandbox_take_over) is set.
   - Ends a run whose C(--tags) or C(--skip-tags) name a tag that nothing in the playbook carries; without it such a run
     does nothing and succeeds.
+  - Ends a run where a variable of the environment has Ansible do another thing than the playbooks say, such as
+    C(ANSIBLE_STRATEGY) or C(ANSIBLE_BECOME), and names it.
+  - Ends a run before its first task on the controller that needs root, where sudo asks for a password that Ansible was
+    not given. What a terminal was asked for before does not count, since Ansible's sudo has another session.
+  - Takes from the environment of all tasks what is another project's, as C(PYTHONPATH) or C(GIT_DIR), has programs
+    speak the language that is read here, and files be readable as their modes say, whatever the umask.
   - With C(--check) there is no lock, nor for a play with C(run_guard_lock=false) among its C(vars).
   - Playbooks of this collection bring it with them, in a checkout and where it is installed, whatever callbacks are
     enabled. For playbooks of yours it is enabled like any other callback.
@@ -31,20 +37,23 @@ requirements:
 
 import os
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-from ansible import context
+from ansible import constants, context
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import changes_plays, settle
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs import owner
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
     SPECIAL_TAGS,
     Holder,
     hold,
     unknown_tags,
+    user_name,
 )
 
 
@@ -60,6 +69,8 @@ class CallbackModule(CallbackBase):
     lock: ClassVar[socket.socket | None] = None
     # Whether the sandbox is known to be this run's, or nobody's yet.
     owned: ClassVar[bool] = False
+    # Whether it is known that Ansible can become root on this computer.
+    may_become: ClassVar[bool] = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,7 +78,14 @@ class CallbackModule(CallbackBase):
         self.play_vars: dict[str, Any] = {}
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Refuse unknown tags."""
+        """Refuse what changes the plays, and unknown tags; put the environment right for all tasks."""
+        if names := changes_plays(os.environ):
+            told = " and ".join(f"{name} ({os.environ[name]!r})" for name in names)
+            self._refuse(
+                f"The environment has Ansible do another thing than these playbooks say, by {told}. Take it away: unset"
+                f" {' '.join(names)}. Nothing was changed."
+            )
+        settle()
         asked = [*context.CLIARGS.get("tags", ()), *context.CLIARGS.get("skip_tags", ())]
         plays = playbook.get_plays()
         steps = {str(tag) for play in plays for tag in play.tags}
@@ -83,7 +101,14 @@ class CallbackModule(CallbackBase):
         self.play_vars = play.get_vars()
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """Take the lock of the sandbox and look whose it is, or refuse, before a task does anything on a host."""
+        """Look at the sandbox, and whether root can be had where it is needed, before a task does anything."""
+        self._check_sandbox(host, task)
+        if self._is_root_needed(host, task):
+            variables = self.play.get_variable_manager().get_vars(play=self.play, host=host, task=task)
+            self._check_password(variables, task.become_method)
+
+    def _check_sandbox(self, host: Any, task: Any) -> None:
+        """Take the lock of the sandbox and look whose it is, or refuse."""
         locks = self.play_vars.get("run_guard_lock", True) and not context.CLIARGS.get("check")
         asks = self.play_vars.get("run_guard_owner", True)
         if not (locks and CallbackModule.lock is None) and not (asks and not CallbackModule.owned):
@@ -126,6 +151,33 @@ class CallbackModule(CallbackBase):
         warning = owner.elsewhere(standing, mine) if standing is not None and other is None else ""
         if warning:
             self._display.warning(warning)
+
+    def _is_root_needed(self, host: Any, task: Any) -> bool:
+        """Tell whether a task becomes root on this computer; preflight tells with all else what keeps it from that."""
+        if CallbackModule.may_become or os.geteuid() == 0 or self.play is None or task.become is not True:
+            return False
+        here = (task.delegate_to or host.name) == "localhost"
+        return here and not task.get_name().startswith("cicd.sandbox.preflight : ")
+
+    def _check_password(self, variables: Mapping[str, Any], method: str | None) -> None:
+        CallbackModule.may_become = True
+        asked = context.CLIARGS.get("become_ask_pass") or context.CLIARGS.get("become_password_file")
+        known = {"ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"} & set(variables)
+        method = variables.get("ansible_become_method") or method or context.CLIARGS.get("become_method")
+        if asked or known or constants.BECOME_PASSWORD_FILE or method not in {"sudo", "ansible.builtin.sudo"}:
+            return
+        # -k: a password that somebody typed into a terminal a while ago is not Ansible's.
+        line = ["sudo", "-k", "-n", "true"]
+        try:
+            allowed = subprocess.run(line, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+        except OSError:
+            allowed = False
+        if not allowed:
+            user = user_name(os.geteuid())
+            self._refuse(
+                f"This needs root, and sudo does not let {user} become it without a password. Add --ask-become-pass, or"
+                " name a file that holds the password in ANSIBLE_BECOME_PASSWORD_FILE."
+            )
 
     def _refuse(self, reason: str) -> NoReturn:
         self._display.error(reason, wrap_text=False)

@@ -102,10 +102,12 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue impor
     unattended,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.refresh import refresh
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 
 
 def main() -> None:
     """Run the module."""
+    settle()
     module = AnsibleModule(
         argument_spec={
             "catalogue": {"type": "dict", "required": True, "options": CATALOGUE_SPEC},

@@ -70,10 +70,12 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.daemon import Daemon, DaemonError
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 
 
 def main() -> None:
     """Run the module."""
+    settle()
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -88,6 +88,7 @@ log:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import (
     DebianRootError,
     Recipe,
@@ -98,6 +99,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root im
 
 def main() -> None:
     """Run the module."""
+    settle()
     module = AnsibleModule(
         argument_spec={
             "cache": {"type": "path", "required": True},

@@ -154,6 +154,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 try:
     from ansible_collections.cicd.sandbox.plugins.module_utils.host import certificate_expiry as _expiry
     from ansible_collections.cicd.sandbox.plugins.module_utils.host import certificates as _certificates
+    from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
@@ -254,6 +255,7 @@ def main() -> None:
 
 def keep(module: AnsibleModule) -> dict[str, Any]:
     """Install what was signed, then look what is due; give the module's result."""
+    settle()
     files = Files(module)
     authority = module.params["authority"].encode().strip() + b"\n"
     renew_before = timedelta(days=module.params["renew_before_days"])

@@ -126,6 +126,7 @@ import shlex
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.fleet import (
     absent,
     plans,
@@ -147,6 +148,7 @@ MACHINE = {
 
 def main() -> None:
     """Run the module."""
+    settle()
     module = AnsibleModule(
         argument_spec={
             "sandbox": {"type": "str", "required": True},

@@ -83,6 +83,7 @@ actions:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import (
     network_absent,
     network_from,
@@ -94,6 +95,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import 
 
 def main() -> None:
     """Run the module."""
+    settle()
     module = AnsibleModule(
         argument_spec={
             "sandbox": {"type": "str", "required": True},

@@ -90,10 +90,12 @@ installed:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.store import Store, StoreError, WantedFile, install
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 
 
 def main() -> None:
     """Run the module."""
+    settle()
     module = AnsibleModule(
         argument_spec={
             "store_url": {"type": "str", "required": True},

@@ -96,6 +96,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 
 
 def current(path: Path) -> tuple[str | None, int | None]:
@@ -127,6 +128,7 @@ def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
 
 
 def main() -> None:
+    settle()
     options = {
         "path": {"type": "path", "required": True},
         "content": {"type": "str"},

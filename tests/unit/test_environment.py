@@ -13,9 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import Entry
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import Entry, Runner, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue import ImagePlan
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import Reference
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import (
+    Reference,
+    npm_settings,
+    pip_settings,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import Server as Registry
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import push_images
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.store import Store
@@ -23,8 +27,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.helm.plan import Rele
 from ansible_collections.cicd.sandbox.plugins.module_utils.helm.running import Helm
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import for_downloads, for_own_hosts
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, Target
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import debian_root
 from checkout import REPOSITORY, files, load, relative
 from local_server import Answer, FakeKubernetes, Received, Server, json_answer, serving, write_kubeconfig
+from modules import run_module
 from playbook_run import run_playbook
 
 SPELLINGS = [name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())]
@@ -254,3 +260,53 @@ def test_builds_go_by_the_users_proxy(hostile: dict[str, str], tmp_path: Path) -
 def test_the_rest_of_the_environment_stays() -> None:
     environment = {"PATH": "/bin", "HOME": "/root", "SSL_CERT_FILE": "/ca.crt"}
     assert for_own_hosts({**environment, "https_proxy": "a", "KUBECONFIG": "b", "K8S_AUTH_HOST": "c"}) == environment
+
+
+@pytest.fixture
+def private() -> Iterator[None]:
+    """Have the umask of a careful user."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("private")
+def test_what_modules_make_is_as_readable_as_it_has_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_module("text_files", {"files": [{"path": str(tmp_path / "a/b"), "content": "c", "mode": "0644"}]}, capsys)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "a/b")] == [0o755, 0o644]
+
+
+@pytest.mark.usefixtures("private")
+def test_the_root_directory_of_machines_is_as_debian_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin/mmdebstrap").write_text(
+        '#!/bin/sh\nfor word; do [ "${word#/}" = "$word" ] || mkdir "$word"; done\n'
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    root, made = debian_root.ensure(tmp_path / "cache", debian_root.Recipe("bookworm", ()))
+    assert (made, root.stat().st_mode & 0o777) == (True, 0o755)
+
+
+@pytest.mark.usefixtures("private")
+def test_tools_of_builds_find_nothing_of_other_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = {"PIP_USER": "1", "PIP_TARGET": "/nonexistent", "PYTHONPATH": "/nonexistent", "NPM_CONFIG_GLOBAL": "true"}
+    foreign |= {"NODE_ENV": "production", "GIT_DIR": "/nonexistent", "GOFLAGS": "-mod=vendor", "GOROOT": "/nonexistent"}
+    foreign |= {"TMPDIR": "/nonexistent", "LC_ALL": "xx_XX", "BASH_ENV": "/nonexistent"}
+    users = {"PIP_INDEX_URL": "https://packages.example", "NPM_CONFIG_REGISTRY": "https://packages.example"}
+    for name, value in {**foreign, **users}.items():
+        monkeypatch.setenv(name, value)
+    tool = program(tmp_path / "tool")
+    entry = Entry(tmp_path / "cache", "tool", "1", "key")
+    entry.log.parent.mkdir(parents=True)
+    Runner(entry, Status.of(entry)).run([str(tool)])
+    assert given(tool) & set(foreign) == {"PIP_USER", "LC_ALL"}
+    assert given(tool) >= set(users)
+    found = dict(line.split("=", 1) for line in tool.with_name("tool.environment").read_text().splitlines())
+    assert (found["PIP_USER"], found["LC_ALL"]) == ("0", "C.UTF-8")
+    assert tool.with_name("tool.environment").stat().st_mode & 0o777 == 0o644
+
+
+def test_containers_are_not_told_where_the_host_installs() -> None:
+    pip, _ = pip_settings("global.index-url='https://packages.example'\ninstall.user='true'\n:env:.target='/here'\n")
+    npm, _ = npm_settings(["global = true\nprefix=/here\nregistry=https://packages.example\nomit=dev\n"], {})
+    assert pip.splitlines()[1:] == ["index-url = https://packages.example"]
+    assert npm.splitlines() == ["registry = https://packages.example"]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import names_another_cluster, tidied
 from checkout import REPOSITORY, load
 
 Programs = Callable[..., Path]
@@ -73,6 +74,26 @@ def test_password_without_a_terminal_is_said(programs: Programs) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert "ANSIBLE_BECOME_PASSWORD_FILE" in done.stderr
+
+
+# As sudo is after somebody typed the password: the terminal is let in, another session is not.
+CACHED = 'case " $* " in *" -k "*) exit 1 ;; esac'
+
+
+def test_a_password_that_the_terminal_was_asked_for_is_not_ansibles(programs: Programs) -> None:
+    path = programs(id=USER, sudo=CACHED, ansible_playbook=PLAYBOOK)
+    done = script("playbook.sh", "site.yml", path=path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ANSIBLE_BECOME_PASSWORD_FILE" in done.stderr
+
+    # Whoever sits there is asked, once.
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "rb") as terminal:
+        line = ["bash", str(REPOSITORY / "scripts/playbook.sh"), "site.yml"]
+        asked = subprocess.run(
+            line, env={"PATH": str(path)}, stdin=terminal, capture_output=True, text=True, check=False
+        )
+    assert asked.stdout == "played: site.yml --ask-become-pass\n"
 
 
 def test_password_file_is_enough(programs: Programs) -> None:
@@ -167,6 +188,85 @@ def test_python_that_cannot_make_environments_is_passed_over_or_said(small_check
     made = make_venv(small_checkout, PYTHON=f"{bare} {shutil.which('python3')}")
     assert made.returncode == 0, made.stderr
     assert f"making .venv with {shutil.which('python3')} " in made.stdout
+
+
+# Of another project, of a login shell, of a language.
+HOSTILE = {
+    "ANSIBLE_BECOME": "true",
+    "ANSIBLE_CALLBACKS_ENABLED": "theirs.collection.callback",
+    "ANSIBLE_COLLECTIONS_PATH": "/nonexistent",
+    "ANSIBLE_INVENTORY": "/nonexistent",
+    "ANSIBLE_ROLES_PATH": "/nonexistent",
+    "ANSIBLE_STDOUT_CALLBACK": "theirs.collection.callback",
+    "ANSIBLE_STRATEGY": "free",
+    "BASH_ENV": "/nonexistent/bash_env",
+    "CDPATH": "/:/usr",
+    "GIT_DIR": "/nonexistent",
+    "GIT_WORK_TREE": "/nonexistent",
+    "GOFLAGS": "-mod=vendor",
+    "GOOS": "plan9",
+    "HELM_NAMESPACE": "theirs",
+    "K8S_AUTH_HOST": "https://theirs.example",
+    "KUBERNETES_SERVICE_HOST": "192.0.2.1",
+    "LANG": "de_XX.UTF-8",
+    "LANGUAGE": "de",
+    "LC_ALL": "xx_XX.ISO-8859-1",
+    "LC_NUMERIC": "de_XX.UTF-8",
+    "NODE_ENV": "production",
+    "NODE_OPTIONS": "--require=/nonexistent",
+    "NPM_CONFIG_GLOBAL": "true",
+    "PIP_NO_INDEX": "1",
+    "PIP_TARGET": "/nonexistent",
+    "PIP_USER": "1",
+    "POSIXLY_CORRECT": "1",
+    "PYTEST_ADDOPTS": "--pdb",
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONPATH": "/nonexistent",
+    "PYTHONWARNINGS": "error",
+    "TMPDIR": "/nonexistent",
+    "npm_config_prefix": "/nonexistent",
+}
+# Of the user's, for everything that is run here.
+KEPT = {
+    "ANSIBLE_BECOME_PASSWORD_FILE": "/secret",
+    "ANSIBLE_VAULT_PASSWORD_FILE": "/secret",
+    "ANSIBLE_SSH_ARGS": "-o ProxyJump=bastion.example",
+    "GOPROXY": "https://modules.example",
+    "HTTPS_PROXY": "http://proxy.example:3128",
+    "KUBECONFIG": "/home/jo/kubeconfig",
+    "NODE_EXTRA_CA_CERTS": "/ca.crt",
+    "NPM_CONFIG_REGISTRY": "https://packages.example",
+    "PIP_INDEX_URL": "https://packages.example",
+    "PYTHON": "/usr/bin/python3",
+    "npm_config_strict_ssl": "true",
+}
+SET = {"LC_ALL": "C.UTF-8", "PIP_USER": "0"}
+
+
+def test_what_others_have_put_into_the_environment_does_not_reach_recipes() -> None:
+    line = ["make", "--eval", "probe:; @env --null; umask", "probe"]
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **HOSTILE, **KEPT}
+    environment |= {"BASH_FUNC_cd%%": "() { echo wrong; }"}
+    shown = subprocess.run(
+        line, check=False, cwd=REPOSITORY, env=environment, capture_output=True, text=True, umask=0o077
+    )
+    *pairs, umask = shown.stdout.split("\0")
+    found = dict(pair.split("=", 1) for pair in pairs)
+    assert (shown.returncode, shown.stderr, umask.strip()) == (0, "", "0022")
+    assert {name: found.get(name) for name in HOSTILE | KEPT} == dict.fromkeys(HOSTILE) | KEPT | SET
+    assert [name for name in found if name.startswith("BASH_FUNC")] == []
+
+
+def test_ansible_has_the_same_taken_away_as_make() -> None:
+    foreign = {name for name in HOSTILE if names_another_cluster(name)}
+    kept = tidied({**HOSTILE, **KEPT}, plays=True)
+    assert {name: value for name, value in kept.items() if name not in {"PATH", *foreign}} == KEPT | SET
+
+
+@pytest.mark.parametrize("name", [path.name for path in (REPOSITORY / "scripts").glob("*.sh")])
+def test_scripts_go_to_the_checkout_whatever_cdpath_says(name: str) -> None:
+    text = (REPOSITORY / "scripts" / name).read_text()
+    assert re.findall(r"^(?!CDPATH='' )cd ", text, re.MULTILINE) == []
 
 
 def test_what_python_compiles_is_kept_whatever_the_environment_says() -> None:

@@ -13,9 +13,14 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible import context
+from ansible.utils.context_objects import CLIArgs
+from ansible_collections.cicd.sandbox.plugins.callback.run_guard import CallbackModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import changes_plays
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs import guard
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import Holder, hold, unknown_tags
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.owner import Owner, claim
@@ -225,3 +230,142 @@ def test_who_only_looks_takes_no_lock(name: str) -> None:
     """Imported playbooks are given it by their import."""
     plays = load(REPOSITORY / f"playbooks/{name}.yml")
     assert [play["name"] for play in plays if play.get("vars", {}).get("run_guard_lock") is not False] == []
+
+
+def test_an_environment_that_changes_what_plays_do_is_refused_by_name(
+    tmp_path: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("BECOME", "True"),
+        ("STRATEGY", "free"),
+        ("HASH_BEHAVIOUR", "replace"),
+        ("SKIP_TAGS", "detail"),
+    ):
+        monkeypatch.setenv(f"ANSIBLE_{name}", value)
+    refused = play(tmp_path, sandbox)
+    assert (refused.returncode, "it ran" in refused.stdout) == (1, False)
+    told = "by ANSIBLE_BECOME ('True') and ANSIBLE_SKIP_TAGS ('detail') and ANSIBLE_STRATEGY ('free')."
+    assert f"{told} Take it away: unset ANSIBLE_BECOME ANSIBLE_SKIP_TAGS ANSIBLE_STRATEGY." in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("BECOME", "no", False),
+        ("BECOME_USER", "jenkins", True),
+        ("BECOME_USER", "root", False),
+        ("HASH_BEHAVIOUR", "merge", True),
+        ("PRIVATE_ROLE_VARS", "1", True),
+        ("RUN_TAGS", "apps", True),
+        ("STRATEGY", "linear", False),
+        ("TASK_TIMEOUT", "10", True),
+        ("TASK_TIMEOUT", "0", False),
+        ("VARS_ENABLED", "somebody.else.vars", True),
+        ("SSH_ARGS", "-C", False),
+    ],
+)
+def test_an_environment_that_changes_nothing_is_not(name: str, value: str, wrong: bool) -> None:
+    assert changes_plays({f"ANSIBLE_{name}": value}) == [f"ANSIBLE_{name}"] * wrong
+
+
+SETTLED = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.shell: umask; env; mkdir "{{ playbook_dir }}/made"
+      register: shown
+    - ansible.builtin.debug: {var: shown.stdout_lines}
+"""
+
+
+def test_tasks_work_alike_whatever_the_environment(
+    tmp_path: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = {
+        "GIT_DIR": "/nonexistent",
+        "NPM_CONFIG_PREFIX": "/nonexistent",
+        "CDPATH": "/",
+        "LC_MESSAGES": "de_DE.UTF-8",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KEPT", "it is")
+    before = os.umask(0o077)
+    try:
+        shown = play(tmp_path, sandbox, playbook=SETTLED).stdout
+    finally:
+        os.umask(before)
+    assert "- '0022'" in shown
+    assert "KEPT=it is" in shown
+    assert "LC_ALL=C.UTF-8" in shown
+    assert [name for name in foreign if f"{name}=" in shown] == []
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o755
+
+
+class RefusedError(Exception):
+    """What the guard says."""
+
+
+@pytest.fixture
+def become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Start a task as a user whom sudo asks for a password, but in the terminal where it was given."""
+    sudo = tmp_path / "bin/sudo"
+    sudo.parent.mkdir()
+    sudo.write_text('#!/bin/sh\ncase " $* " in *" -k "*) exit 1 ;; esac\n')
+    sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sudo.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(CallbackModule, "may_become", False)
+
+    def refuse(_self: object, reason: str) -> None:
+        raise RefusedError(reason)
+
+    monkeypatch.setattr(CallbackModule, "_refuse", refuse)
+
+    def start(
+        host: str = "localhost",
+        *,
+        role: str = "machines",
+        delegate_to: str | None = None,
+        become: bool = True,
+        variables: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        monkeypatch.setattr(context, "CLIARGS", CLIArgs({"become_method": "sudo", "check": True, **arguments}))
+        manager = SimpleNamespace(get_vars=lambda **_: variables or {})
+        callback = CallbackModule()
+        callback.v2_playbook_on_play_start(SimpleNamespace(get_vars=dict, get_variable_manager=lambda: manager))
+        name = f"cicd.sandbox.{role} : Do it"
+        task = SimpleNamespace(become=become, become_method=None, delegate_to=delegate_to, get_name=lambda: name)
+        callback.v2_runner_on_start(SimpleNamespace(name=host), task)
+
+    return start
+
+
+def test_a_password_that_ansible_was_not_given_is_said_before_root_is_needed(become: Any) -> None:
+    said = "sudo does not let 12345 become it without a password. Add --ask-become-pass"
+    with pytest.raises(RefusedError, match=said):
+        become()
+
+
+def test_so_it_is_for_what_a_host_has_done_on_the_controller(become: Any) -> None:
+    with pytest.raises(RefusedError, match="This needs root"):
+        become("cp-1", delegate_to="localhost")
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"become": False},
+        {"host": "cp-1"},
+        # It tells with all else that it finds.
+        {"role": "preflight"},
+        {"become_ask_pass": True},
+        {"become_password_file": "/secret"},
+        {"variables": {"ansible_become_password": "secret"}},
+        {"become_method": "community.general.doas"},
+    ],
+    ids=str,
+)
+def test_a_password_is_not_asked_for_where_there_is_one_or_none_is_needed(become: Any, allowed: dict[str, Any]) -> None:
+    become(**allowed)

@@ -32,6 +32,7 @@ from typing import Any
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import UMASK, tidied
 
 SUMS = "SHA256SUMS"
 STAMP = ".stamp.json"
@@ -334,7 +335,8 @@ class Runner:
                 process = subprocess.Popen(
                     ["setpriv", "--pdeathsig", "KILL", "nice", "-n", str(self._effort.niceness), *argv],
                     cwd=cwd,
-                    env=dict(env) if env is not None else None,
+                    env=dict(env) if env is not None else tidied(os.environ),
+                    umask=UMASK,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log if capture else subprocess.STDOUT,

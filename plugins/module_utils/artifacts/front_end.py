@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Runner, remove_tree
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import install_wheels
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import tidied
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 
 MANAGERS = ("npm", "pnpm", "yarn")
@@ -83,7 +84,7 @@ class FrontEnd:
 def client_environment(cache: Path, programs: Sequence[Path], own: Mapping[str, str]) -> dict[str, str]:
     """The environment of npm and its like: the host's own (registry, proxies, CA files), and what is built with."""
     return {
-        **os.environ,
+        **tidied(os.environ),
         "PATH": os.pathsep.join([*map(str, programs), os.environ.get("PATH", os.defpath)]),
         "npm_config_cache": str(cache / "npm"),
         "npm_config_audit": "false",

@@ -38,6 +38,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.front_end import FrontEnd
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import Package
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import tidied
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.proc import memory_mb
 
@@ -161,7 +162,7 @@ def _installed_version(go: Path) -> str:
             capture_output=True,
             text=True,
             timeout=30,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
+            env={**tidied(os.environ), "GOTOOLCHAIN": "local"},
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -238,11 +239,9 @@ def client_settings(go: str, base: Mapping[str, str] | None = None) -> dict[str,
 
     Raises ArtifactError with Go's own words, e.g. where a value makes no sense to it.
     """
-    environment = {**(os.environ if base is None else base), "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    # Without values for another platform or of another Go version's experiments, which would stop it here already.
+    environment = {**tidied(os.environ if base is None else base), "GOTOOLCHAIN": "local", "GOWORK": "off"}
     environment.setdefault("HOME", "/")
-    # Values for another platform or of another Go version's experiments would stop it here already.
-    for name in ("GOFLAGS", "GOEXPERIMENT", "GOOS", "GOARCH"):
-        environment.pop(name, None)
     argv = [go, "env", "-json", *CLIENT_SETTINGS]
     try:
         result = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment, timeout=60)
@@ -260,7 +259,8 @@ def go_environment(
 
     Of Go's variables only `settings`, see client_settings, are the host's.
     """
-    inherited = {name: value for name, value in (os.environ if base is None else base).items() if name[:2] != "GO"}
+    host = tidied(os.environ if base is None else base)
+    inherited = {name: value for name, value in host.items() if name[:2] != "GO"}
     inherited.update(settings or {})
     inherited.setdefault("HOME", str(cache / "go"))
     fixed = {

@@ -39,6 +39,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     sha256_file,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import tidied
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.debian_root import configured_sources
 
@@ -47,6 +48,17 @@ CONTAINERFILES = ("Containerfile", "Dockerfile")
 IGNORE_FILES = (".containerignore", ".dockerignore")
 # Names that never belong to a context, whatever its ignore file says; node_modules alone is thousands of files.
 ALWAYS_IGNORED = ("__pycache__", "node_modules", ".venv", ".git", ".*_cache", "*.pyc")
+# What settings of pip and npm say of installations on the host is not for those in a container.
+PIP_INSTALLATION = frozenset({"constraint", "dry-run", "no-binary", "only-binary", "prefix", "require-hashes"}) | {
+    "require-virtualenv",
+    "root",
+    "target",
+    "user",
+}
+NPM_INSTALLATION = frozenset({"cache", "global", "globalconfig", "location", "nodedir", "omit", "only", "prefix"}) | {
+    "production",
+    "userconfig",
+}
 # Raise when the way images are built changes, so that cached ones are made anew.
 FORMAT = 1
 
@@ -288,7 +300,8 @@ def pip_settings(listing: str) -> tuple[str, list[Path]]:
         match = re.match(r"(?:global|install|download|:env:)\.([a-z-]+)=(['\"])(.*)\2$", line.strip())
         if match:
             merged[match.group(1)] = match.group(3).replace("\\n", "\n  ")
-    merged.pop("config-file", None)
+    for name in {"config-file"} | PIP_INSTALLATION:
+        merged.pop(name, None)
     paths = [Path(word) for value in merged.values() for word in value.split() if word.startswith("/")]
     for name, value in list(merged.items()):
         if any(word.startswith("/") and not Path(word).exists() for word in value.split()):
@@ -312,7 +325,18 @@ def npm_settings(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[
     extra = environment.get("NODE_EXTRA_CA_CERTS", "")
     if extra and "cafile" not in merged:
         merged["cafile"] = extra
-    for name in ("prefix", "nodedir", "cache", "globalconfig", "userconfig"):
+    for name in (
+        "prefix",
+        "nodedir",
+        "cache",
+        "globalconfig",
+        "userconfig",
+        "global",
+        "location",
+        "omit",
+        "only",
+        "production",
+    ):
         merged.pop(name, None)
     path = Path(merged.get("cafile", ""))
     if "cafile" in merged and not path.is_file():
@@ -323,7 +347,9 @@ def npm_settings(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[
 
 def _output(argv: Sequence[str]) -> str:
     try:
-        return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(
+            argv, check=False, capture_output=True, text=True, timeout=60, env=tidied(os.environ)
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -350,7 +376,7 @@ def client_mounts(work: Path, suite: str) -> dict[str, Path]:
     user = os.environ.get("NPM_CONFIG_USERCONFIG") or str(Path.home() / ".npmrc")
     system = _output(["npm", "config", "get", "globalconfig"]).strip()
     texts = [Path(name).read_text() for name in (system, user) if name and Path(name).is_file()]
-    npm, npm_paths = npm_settings(texts, os.environ)
+    npm, npm_paths = npm_settings(texts, tidied(os.environ))
     add("/usr/local/etc/npmrc", npm)
     for path in [*pip_paths, *npm_paths]:
         mounts[str(path)] = path.resolve()

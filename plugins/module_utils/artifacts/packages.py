@@ -26,6 +26,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     content_key,
     remove_tree,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import tidied
 
 # The oldest C library first: pip takes whatever fits one of them.
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
@@ -190,7 +191,7 @@ class NpmPackage(Package):
         """Have npm download it, and unpack its one folder."""
         need("npm", "npm")
         argv = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(work), self.title]
-        runner.run(argv, cwd=work, env={**os.environ, "npm_config_cache": str(cache / "npm")})
+        runner.run(argv, cwd=work, env={**tidied(os.environ), "npm_config_cache": str(cache / "npm")})
         (archive,) = work.glob("*.tgz")
         with archive.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha512").digest()

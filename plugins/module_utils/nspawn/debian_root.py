@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import UMASK, tidied
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
 
 # Raise when the way a root is made changes, so that cached ones are made anew.
@@ -161,7 +162,9 @@ def ensure(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+                env={**tidied(os.environ), "DEBIAN_FRONTEND": "noninteractive"},
+                # The mode of the machines' root directory goes by it.
+                umask=UMASK,
             )
         if run.returncode != 0:
             tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-25:])

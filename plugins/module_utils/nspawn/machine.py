@@ -236,6 +236,8 @@ class MachineDirectory:
         for name in ("upper", "work", "root"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
+        # It is the machine's `/`.
+        (self.path / "upper").chmod(0o755)
         for directory in self.machine.data_directories:
             self.data(directory).mkdir(parents=True, exist_ok=True)
         if not self.exists():

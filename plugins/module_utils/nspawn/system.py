@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import UMASK, tidied
+
 # Processes that remove files at once; they wait for the disk.
 REMOVERS = 16
 
@@ -26,7 +28,9 @@ def run(line: Sequence[str], *, stdin: str | None = None) -> str:
         NspawnError: the command is missing or ended with another code than 0.
     """
     try:
-        done = subprocess.run(line, check=False, capture_output=True, text=True, input=stdin)
+        done = subprocess.run(
+            line, check=False, capture_output=True, text=True, input=stdin, env=tidied(os.environ), umask=UMASK
+        )
     except FileNotFoundError as error:
         raise NspawnError(f"{line[0]} is not installed on this machine") from error
     if done.returncode != 0:

@@ -68,11 +68,15 @@ def _holder(sandbox: str) -> Holder:
         except OSError:
             return Holder(0, "somebody", "unknown", 0)
         pid, uid, _ = _UCRED.unpack(question.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Holder(pid, user_name(uid), _command(pid), _started(pid))
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, the number of one who has none."""
     try:
-        user = pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        user = str(uid)
-    return Holder(pid, user, _command(pid), _started(pid))
+        return str(uid)
 
 
 def _command(pid: int) -> str:
