@@ -185,7 +185,12 @@ _PLURALS = {
         "Secret": "secrets",
         "Service": "services",
     },
-    "apps/v1": {"DaemonSet": "daemonsets", "Deployment": "deployments", "StatefulSet": "statefulsets"},
+    "apps/v1": {
+        "DaemonSet": "daemonsets",
+        "Deployment": "deployments",
+        "ReplicaSet": "replicasets",
+        "StatefulSet": "statefulsets",
+    },
     "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
     "batch/v1": {"Job": "jobs"},
 }

@@ -14,6 +14,9 @@ description:
     its deadline is over. All checks run, whatever the others find; the task fails when one of them does.
   - Requests to addresses are repeated after half a second, then after twice as long, up to 5 seconds. Objects are
     looked at every second, so this waits for them, too.
+  - What can't heal by itself is not waited for - a Job that has failed for good, an image that the registry does not
+    have a minute after its pod was made, a program that is not in its image, a claim of a StorageClass that does not
+    exist.
   - A check that fails says what was received and, for O(checks[].kubernetes) and O(checks[].behind), the state of
     objects and containers, their warning events and last log lines.
   - Wrong arguments are named, all of them, before the first request.
@@ -188,14 +191,45 @@ options:
             description: How many objects there have to be at least.
             type: int
             default: 1
+          values:
+            description: Expected values in each object, as for O(checks[].values), besides that it is ready.
+            type: list
+            elements: dict
+            suboptions:
+              query:
+                description: JMESPath expression.
+                type: str
+                required: true
+              equals:
+                description: The value itself, of any type.
+                type: raw
+              contains:
+                description: A part of a text, an item of a list, or a key of a mapping.
+                type: raw
+              matches:
+                description: A regular expression found in the value, or in its JSON where it is not a text.
+                type: str
+              gt:
+                description: A number that the value is greater than.
+                type: float
+              gte:
+                description: The least number that the value may be.
+                type: float
+              lt:
+                description: A number that the value is less than.
+                type: float
+              lte:
+                description: The greatest number that the value may be.
+                type: float
   deadline:
     description:
-      - Seconds, counted from the module's start, until which checks are repeated. V(0) tries each once.
+      - Seconds, counted from the module's start, until which checks are repeated. V(0) tries each once, for as long as
+        an attempt may take.
     type: float
     default: 60
   timeout:
     description:
-      - Seconds that one attempt may take, from connecting to the end of the answer.
+      - Seconds that one attempt may take, from asking for the name's address to the end of the answer.
     type: float
     default: 10
   kubeconfig:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.cicd.sandbox.plugins.module_utils.helm import running
 from helm_records import deployment, helm_secret, make_chart
 from kubernetes_objects import fixture
 from local_server import FakeKubernetes, Server, serving_kubernetes
@@ -164,6 +165,48 @@ def test_a_release_that_does_not_get_ready_says_why(bring: Bring, fake: FakeKube
     assert "web (namespace shop): not ready: Deployment shop/web: 0 of 1 replicas available" in result["msg"]
     # Nobody waits for it.
     assert not bring({"name": "web", "wait": False}).get("failed")
+
+
+def test_a_release_that_can_t_get_ready_is_not_waited_for(
+    bring: Bring, fake: FakeKubernetes, chart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its image has no name; pods of the release before it, which are broken in the same way, are about to go."""
+    monkeypatch.setattr(running, "_POLL", 0.01)
+    revision = {"deployment.kubernetes.io/revision": "2"}
+    broken = deployment("web", ready=False)
+    broken["metadata"] |= {"uid": "u", "annotations": revision}
+    broken["spec"]["selector"] = {"matchLabels": {"app": "web"}}
+    replicas = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": "web-b", "namespace": "shop", "annotations": revision, "ownerReferences": [{"uid": "u"}]},
+    }
+    replicas["metadata"]["labels"] = {"pod-template-hash": "b"}  # type: ignore[index]
+    pod = fixture("pod_crash_loop")
+    pod["metadata"] |= {"namespace": "shop", "labels": {"app": "web", "pod-template-hash": "a"}}
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "InvalidImageName"}}
+    fake.objects = [helm_secret("web", chart), broken, replicas, pod]
+    assert "not waited for" not in bring({"name": "web"})["msg"]
+    pod["metadata"]["labels"]["pod-template-hash"] = "b"
+    begin = time.monotonic()
+    result = bring({"name": "web"}, timeout=60)
+    assert time.monotonic() - begin < 30
+    assert "; not waited for any longer: Pod shop/front-end-5d4-crash: container front-end: " in result["msg"]
+
+
+def test_one_release_s_oddity_is_its_own(bring: Bring, helm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = running.Helm.apply
+
+    def odd(helm: running.Helm, release: Any) -> str:
+        if release.name == "odd":
+            raise TypeError("odd\nerror")
+        return apply(helm, release)
+
+    monkeypatch.setattr(running.Helm, "apply", odd)
+    result = bring({"name": "web"}, {"name": "odd"})
+    assert result["msg"].splitlines()[-1] == "odd (namespace shop): TypeError: odd error"
+    assert called(helm) == ["web"]
+    assert [one["name"] for one in result["releases"]] == ["web", "odd"]
 
 
 def test_a_release_gets_ready_while_it_is_waited_for(bring: Bring, fake: FakeKubernetes, chart: Path) -> None:

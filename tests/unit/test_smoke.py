@@ -180,6 +180,16 @@ class TestRetries:
         )
         assert awaited.passed
 
+    def test_no_more_for_a_pod_that_stays_broken(self, run: Run, fake: FakeKubernetes) -> None:
+        """Pods are looked into every fifth time; what may heal is waited for."""
+        (container,) = fake.objects[1]["status"]["containerStatuses"]
+        pod = {"name": "pod", "kubernetes": {"kind": "Pod", "namespace": "apps", "name": "front-end-5d4-crash"}}
+        assert run(pod)[0].attempts == 61
+        container["state"] = {"waiting": {"reason": "InvalidImageName"}}
+        (result,) = run(pod)
+        assert result.attempts == 5
+        assert "; not waited for any longer: Pod apps/front-end-5d4-crash: container front-end: " in result.reason
+
     def test_none_for_what_is_no_address(self, run: Run) -> None:
         (result,) = run({"name": "dots", "url": "http://a..b/"})
         assert (result.passed, result.attempts) == (False, 1)
@@ -284,6 +294,15 @@ class TestObjects:
     def test_that_do_not_exist(self, run: Run, fake: FakeKubernetes) -> None:
         (result,) = run({"name": "x", "kubernetes": BEHIND | {"name": "other"}, "deadline": 0})
         assert result.reason == "Deployment apps/other does not exist"
+
+    def test_with_other_values(self, run: Run, fake: FakeKubernetes) -> None:
+        values = [{"query": 'metadata.labels."app"', "equals": "other"}, {"query": "spec.replicas", "equals": 2}]
+        (result,) = run({"name": "x", "kubernetes": BEHIND | {"values": values}, "deadline": 0})
+        assert result.reason.startswith(
+            'Deployment apps/front-end: metadata.labels."app" is "front-end", expected "other"; 1 of 2 replicas avail'
+        )
+        stuck = BEHIND | {"condition": "Progressing", "condition_status": "False", "values": values[1:]}
+        assert run({"name": "x", "kubernetes": stuck})[0].passed
 
     def test_with_another_status_of_a_condition(self, run: Run, fake: FakeKubernetes) -> None:
         stuck = BEHIND | {"condition": "Progressing", "condition_status": "False"}

@@ -229,6 +229,10 @@ class TestKubernetes:
         (URL | {"kubernetes": {"kind": "Node"}}, "checks[0]: parameters are mutually exclusive: url|kubernetes"),
         ({"name": "a", "kubernetes": {}}, "checks[0]: missing required arguments: kind found in kubernetes"),
         (
+            {"name": "a", "kubernetes": {"kind": "Pod", "values": [{"query": "a"}, {"query": "a["}]}},
+            "checks[0].kubernetes.values[1].query: 'a[' is not JMESPath: ",
+        ),
+        (
             {"name": "a", "kubernetes": {"kind": "Deploymnt"}},
             "checks[0].kubernetes.api_version: is missing, and that of kind Deploymnt is not known; did",
         ),

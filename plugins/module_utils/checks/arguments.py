@@ -46,6 +46,11 @@ _OPERATORS: dict[str, Any] = {
 }
 _OBJECT: dict[str, Any] = {"kind": {"type": "str", "required": True}, "api_version": {"type": "str"}}
 _BEHIND: dict[str, Any] = {**_OBJECT, "namespace": {"type": "str"}, "name": {"type": "str", "required": True}}
+_VALUES: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {"query": {"type": "str", "required": True}, **_OPERATORS},
+}
 _KUBERNETES: dict[str, Any] = {
     **_OBJECT,
     "namespace": {"type": "str"},
@@ -54,6 +59,7 @@ _KUBERNETES: dict[str, Any] = {
     "condition": {"type": "str"},
     "condition_status": {"type": "str", "choices": ["True", "False", "Unknown"]},
     "minimum": {"type": "int", "default": 1},
+    "values": _VALUES,
 }
 # Of a check of an address, without those that have a default.
 _OF_ADDRESSES: dict[str, Any] = {
@@ -69,11 +75,7 @@ _OF_ADDRESSES: dict[str, Any] = {
     "response_headers": {"type": "dict"},
     "contains": {"type": "raw"},
     "matches": {"type": "raw"},
-    "values": {
-        "type": "list",
-        "elements": "dict",
-        "options": {"query": {"type": "str", "required": True}, **_OPERATORS},
-    },
+    "values": _VALUES,
     "behind": {"type": "list", "elements": "dict", "options": _BEHIND},
 }
 CHECK: dict[str, Any] = {
@@ -149,12 +151,13 @@ class HttpArguments:
 
 @dataclasses.dataclass(frozen=True)
 class KubernetesArguments:
-    """A check of objects. ``condition`` None: that they are ready, in the way of their kind."""
+    """A check of objects. ``condition`` None: that they are ready, in the way of their kind. ``queries``: of each."""
 
     target: Target
     condition: str | None = None
     condition_status: str = "True"
     minimum: int = 1
+    queries: tuple[Query, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -381,32 +384,34 @@ def _http_expectations(check: _Check) -> HttpExpectations:
     return HttpExpectations(
         statuses=tuple(statuses),
         headers=headers,
-        queries=tuple(_queries(check)),
+        queries=tuple(_queries(check, "values", check.values["values"], check.given.get("values"))),
         contains=check.texts("contains"),
         matches=tuple(pattern for pattern in patterns if pattern is not None),
         max_time=check.seconds("max_time", 0.001),
     )
 
 
-def _queries(check: _Check) -> list[Query]:
+def _queries(check: _Check, option: str, values: Any, given: Any) -> list[Query]:
+    """Read expected values. values: as validated; given: as they came."""
     queries = []
-    for index, item in enumerate(check.values["values"] or ()):
+    for index, item in enumerate(values or ()):
+        place = f"{option}[{index}]"
         # What was not given is null after validation; ``equals`` may be given as null.
-        operators = {name: item[name] for name in OPERATORS if name in check.given["values"][index]}
+        operators = {name: item[name] for name in OPERATORS if name in given[index]}
         if operators.get("matches") is not None:
-            check.pattern(f"values[{index}].matches", operators["matches"])
-        queries.append(Query(item["query"], _compiled(check, index, item["query"]), Expectation(operators)))
+            check.pattern(f"{place}.matches", operators["matches"])
+        queries.append(Query(item["query"], _compiled(check, place, item["query"]), Expectation(operators)))
     return queries
 
 
-def _compiled(check: _Check, index: int, text: str) -> Any:
+def _compiled(check: _Check, place: str, text: str) -> Any:
     if JMESPATH_IMPORT_ERROR:
-        check.complain(f"values[{index}].query", "needs the Python library jmespath, which is missing")
+        check.complain(f"{place}.query", "needs the Python library jmespath, which is missing")
         return None
     try:
         return jmespath.compile(text)
     except (ValueError, RecursionError) as exc:  # jmespath's errors are the former
-        check.complain(f"values[{index}].query", f"{text!r} is not JMESPath: {' '.join(str(exc).split())}")
+        check.complain(f"{place}.query", f"{text!r} is not JMESPath: {' '.join(str(exc).split())}")
         return None
 
 
@@ -441,4 +446,11 @@ def _kubernetes(check: _Check) -> KubernetesArguments:
     if values["minimum"] < 0:
         check.complain("kubernetes.minimum", f"{values['minimum']} is below 0")
     target = _target(check, "kubernetes", values)
-    return KubernetesArguments(target, values["condition"], values["condition_status"] or "True", values["minimum"])
+    given = check.given["kubernetes"].get("values")
+    return KubernetesArguments(
+        target,
+        values["condition"],
+        values["condition_status"] or "True",
+        values["minimum"],
+        tuple(_queries(check, "kubernetes.values", values["values"], given)),
+    )

@@ -19,6 +19,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments impo
     HttpArguments,
     HttpExpectations,
     KubernetesArguments,
+    Query,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations import shown
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Response, send
@@ -31,10 +32,12 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions
     ready_problem,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import diagnose, diagnose_object
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.hopeless import why_hopeless
 
 MAX_PARALLEL = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between requests, doubling
 _POLL = 1.0  # between looks at objects: cheap for the API server, and a wait ends soon after what it waits for
+_THOROUGH = 5  # every so many looks at objects, the pods behind them are looked at as well
 _SHOWN_BODY = 500
 _SHOWN_OBJECTS = 5
 
@@ -115,6 +118,8 @@ class Runner:
             # What is tried only once has all the time that an attempt may take.
             limit = min(check.timeout, max(1.0, end - time.monotonic())) if check.deadline else check.timeout
             outcome = self._attempt(what, limit)
+            if attempts % _THOROUGH == 0 and not outcome.final and isinstance(what, KubernetesArguments):
+                outcome = self._without_hope(what, outcome)
             remaining = end - time.monotonic()
             if not outcome.reason or outcome.final or remaining <= 0:
                 break
@@ -159,6 +164,15 @@ class Runner:
             return Outcome(str(exc), final=exc.final)
         problems = http_problems(what.expected, response)
         return Outcome("; ".join(problems), response.status, received=received(response) if problems else [])
+
+    def _without_hope(self, what: KubernetesArguments, outcome: Outcome) -> Outcome:
+        """Tell also when the pods behind an object are such that waiting can't help."""
+        failing = [] if what.condition else outcome.failing[:_SHOWN_OBJECTS]
+        hopeless = next(filter(None, (why_hopeless(self._api, obj) for obj in failing)), "")
+        if not hopeless:
+            return outcome
+        reason = f"{outcome.reason}; not waited for any longer: {hopeless}"
+        return dataclasses.replace(outcome, reason=reason, final=True)
 
     def _diagnosis(self, check: CheckArguments, tried: concurrent.futures.Future[tuple[Result, Outcome]]) -> list[str]:
         if tried.exception() is not None:
@@ -209,19 +223,24 @@ def http_problems(expected: HttpExpectations, response: Response) -> list[str]:
         f"the answer does not match {pattern.pattern!r}" for pattern in expected.matches if not pattern.search(text)
     ]
     if expected.queries:
-        problems += _query_problems(expected, response)
+        problems += _json_problems(expected, response)
     if expected.max_time is not None and response.elapsed > expected.max_time:
         problems.append(f"the answer took {response.elapsed:.3f} s, expected at most {expected.max_time:g} s")
     return problems
 
 
-def _query_problems(expected: HttpExpectations, response: Response) -> list[str]:
+def _json_problems(expected: HttpExpectations, response: Response) -> list[str]:
     try:
         document = json.loads(response.body)
     except (ValueError, RecursionError) as exc:
         return [f"the answer is not JSON: {exc}"]
+    return query_problems(expected.queries, document)
+
+
+def query_problems(queries: Sequence[Query], document: object) -> list[str]:
+    """Return how values in a document, of JSON's types, differ from what is expected."""
     problems = []
-    for query in expected.queries:
+    for query in queries:
         try:
             value = query.compiled.search(document)
         except ValueError as exc:  # jmespath's errors, e.g. a function on the wrong type
@@ -256,6 +275,8 @@ def look_at(api: KubernetesApi, wanted: KubernetesArguments, limit: float) -> Ou
             problem = condition_problem(obj, wanted.condition, wanted.condition_status)
         else:
             problem = ready_problem(obj)
+        if differing := query_problems(wanted.queries, obj):
+            problem = "; ".join([*differing, *([problem] if problem else [])])
         if problem:
             problems.append(f"{name_of(obj)}: {problem}")
             failing.append(obj)

@@ -32,8 +32,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import is_hopeless, ready_problem
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import Api, diagnose_object
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.hopeless import why_hopeless
 
 _POLL = 1.0
+# Every so many looks, pods are looked at as well.
+_THOROUGH = 5
 _SHOWN = 5
 # What a release keeps for a rollback.
 HISTORY = 10
@@ -137,7 +140,7 @@ class Installer:
         # Those that are waited for by others have to be ready, whether or not anybody else waits for them.
         needed = {name for one in found for name in one.release.after}
         with concurrent.futures.ThreadPoolExecutor(max(1, len(found))) as pool:
-            running: dict[concurrent.futures.Future[Outcome], str] = {}
+            running: dict[concurrent.futures.Future[Outcome], Found] = {}
             while waiting or running:
                 for one in [one for one in waiting if set(one.release.after) <= set(outcomes)]:
                     waiting.remove(one)
@@ -146,10 +149,13 @@ class Installer:
                         outcomes[one.release.name] = Outcome(one, problem=f"not tried: {', '.join(failed)} failed")
                     else:
                         wait = one.release.wait or one.release.name in needed
-                        running[pool.submit(self._bring, one, wait=wait)] = one.release.name
+                        running[pool.submit(self._bring, one, wait=wait)] = one
                 done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
-                    outcomes[running.pop(future)] = future.result()
+                    one, error = running.pop(future), future.exception()
+                    # An error that nobody thought of is one release's, not all of them's.
+                    unexpected = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    outcomes[one.release.name] = Outcome(one, problem=unexpected) if error else future.result()
         return [outcomes[name] for name in names]
 
     def _bring(self, found: Found, *, wait: bool) -> Outcome:
@@ -173,6 +179,7 @@ class Installer:
 
     def _await(self, outcome: Outcome, workloads: Sequence[Target]) -> None:
         end = time.monotonic() + self._patience
+        looks = 0
         while True:
             try:
                 problems = not_ready(self._api, workloads)
@@ -182,13 +189,22 @@ class Installer:
                 problems = [(str(error), None)]
             if not problems:
                 return
-            # A Job that has failed stays so.
-            if time.monotonic() >= end or any(item and is_hopeless(item) for _, item in problems):
+            looks += 1
+            hopeless = self._hopeless([item for _, item in problems if item], thorough=looks % _THOROUGH == 0)
+            if time.monotonic() >= end or hopeless:
                 break
             time.sleep(_POLL)
         outcome.problem = f"not ready: {'; '.join(text for text, _ in problems[:_SHOWN])}"
+        if hopeless:
+            outcome.problem += f"; not waited for any longer: {hopeless}"
         for _, item in problems[:_SHOWN]:
             outcome.diagnosis += diagnose_object(self._api, item) if item else []
+
+    def _hopeless(self, items: Sequence[Object], *, thorough: bool) -> str:
+        """Why waiting can't help, or nothing. To look at pods, too, takes requests of its own: now and then will do."""
+        if thorough:
+            return next(filter(None, (why_hopeless(self._api, item) for item in items)), "")
+        return "it has failed for good" if any(map(is_hopeless, items)) else ""
 
     def _hooks_and_workloads(self, release: Release) -> list[str]:
         """What ails the objects of a release: Helm says of a hook that it failed or took too long, and no more."""

@@ -41,6 +41,12 @@ class Api(Protocol):
         """Return a container's last log lines."""
 
 
+def pods_of(api: Api, obj: Object) -> list[Object]:
+    """Return the pods behind a workload, those that are not ready first. Raises KubernetesError."""
+    selector = _selector(obj)
+    return _pods(api, str((obj.get("metadata") or {}).get("namespace") or "default"), selector) if selector else []
+
+
 def diagnose(api: Api, targets: Sequence[Target]) -> list[str]:
     """Return what ails the targets. What can't be read is said, never raised."""
     lines: list[str] = []
