@@ -56,6 +56,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
     user_name,
 )
 
+DIRECTORIES = {"sandbox_library_directory", "sandbox_state_directory", "sandbox_take_over"}
+
 
 class CallbackModule(CallbackBase):
     """Looks at the command line when a playbook starts, and takes the lock before its first task does anything."""
@@ -123,7 +125,8 @@ class CallbackModule(CallbackBase):
             if isinstance(lock, Holder):
                 self._refuse(lock.text(str(name)))
             CallbackModule.lock = lock
-        if asks and not CallbackModule.owned and "sandbox_library_directory" in variables:
+        # An inventory may have one of them, and leave the others to the role.
+        if asks and not CallbackModule.owned and variables.keys() >= DIRECTORIES:
             self._check_owner(variables)
             CallbackModule.owned = True
 

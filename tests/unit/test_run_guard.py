@@ -196,6 +196,16 @@ class TestOwner:
         unasked = PLAYBOOK + "  vars: {run_guard_owner: false}\n"
         assert "it ran" in play(tmp_path, sandbox, playbook=unasked, variables=variables).stdout
 
+    def test_is_refused_where_only_a_role_knows_the_rest(
+        self, tmp_path: Path, sandbox: str, variables: dict[str, Any]
+    ) -> None:
+        known = {"sandbox_library_directory": variables["sandbox_library_directory"]}
+        includes = INCLUDES % "cicd.sandbox.sandbox"
+        refused = play(tmp_path, sandbox, playbook=includes.replace("main}", "cluster}"), variables=known)
+        assert refused.returncode == 1
+        assert f"The sandbox {sandbox} of this machine is somebody else's" in refused.stderr
+        assert "dispatch" not in refused.stderr
+
     def test_is_removed_where_its_owner_is_gone(self, tmp_path: Path, sandbox: str, variables: dict[str, Any]) -> None:
         removes = PLAYBOOK + "  vars: {run_guard_removes: true}\n"
         assert play(tmp_path, sandbox, playbook=removes, variables=variables).returncode == 1
