@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -64,5 +66,9 @@ def test_machines_that_the_inventory_no_longer_names_are_found(site: Site, monke
     monkeypatch.setattr(system, "has_systemd", lambda: False)
     removal = found[0].removal()
     assert removal == f"kill 7; tail --pid=7 -f /dev/null; rm -r --one-file-system {site.library}/worker-2"
+    odd = dataclasses.replace(site, library=site.library / "o'h; x")
+    files.write_changed(odd.library / "worker-2/lower", "/root-fs")
+    asked = fleet.unlisted(odd)[0].removal().rpartition("rm -r ")[2]
+    assert shlex.split(asked) == ["--one-file-system", f"{odd.library}/worker-2"]
     monkeypatch.setattr(system, "has_systemd", lambda: True)
     assert found[0].removal().startswith("systemctl stop cicd-sandbox-dev-worker-2.service; ")

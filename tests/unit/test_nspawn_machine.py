@@ -113,6 +113,14 @@ def test_a_machine_that_runs_is_put_back_on_its_bridge_or_started_anew(site: Sit
     assert machine.plan({"vb-dev-cp-1": "sb-dev"}) == [Action.STOP_FOR_SETTINGS, Action.START]
 
 
+@pytest.mark.parametrize(
+    ("library", "words"), [("/srv/x", "/srv/x/cp-1/run"), ("/srv/o'h é b", """/bin/sh "/srv/o'h é b/cp-1/run\"""")]
+)
+def test_a_unit_names_the_script_however_that_is_written(site: Site, library: str, words: str) -> None:
+    unit = MachineDirectory(dataclasses.replace(site, library=Path(library)), site.machines[0]).host_unit()
+    assert f"ExecStart={words}\n" in unit
+
+
 @pytest.mark.parametrize("systemd", [False, True])
 def test_settings_are_compared_with_those_it_was_started_with(
     site: Site, tmp_path: Path, monkeypatch: Any, systemd: bool

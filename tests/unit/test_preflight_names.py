@@ -247,6 +247,8 @@ def test_every_variable_with_a_directory_is_a_path() -> None:
         ("HOME", '/home/a"b%c', "has '\"' '%' in it"),
         ("sandbox_state_directory", "/a$b", "has '$' in it"),
         ("sandbox_state_directory", "/a\\b\n", "in it"),
+        ("sandbox_library_directory", "/srv/a:b,c", "has ',' ':' in it"),
+        ("sandbox_cache_directory", "/srv/a:b", "has ':' in it"),
         ("HOME", "/home/" + "é" * 31, "is longer than 67 bytes"),
     ],
 )
@@ -258,7 +260,7 @@ def test_directories_that_programs_could_not_name_are_told(name: str, path: str,
 
 @pytest.mark.parametrize("path", ["/home/o'h b", "/home/é, ü", "/tmp/a, [c] {d} #e;f&g", "/home/" + "a" * 61])
 def test_directories_with_other_letters_serve(path: str) -> None:
-    assert check_directories({"HOME": path, "sandbox_cache_directory": f"{path}/cache"}) == []
+    assert check_directories({"HOME": path, "sandbox_state_directory": f"{path}/state:"}) == []
 
 
 def test_sockets_may_be_elsewhere() -> None:

@@ -129,8 +129,11 @@ class MachineDirectory:
     def host_unit(self) -> str:
         """Return the machine's unit on a host with systemd."""
         memory = f"{self.machine.memory_mb}M" if self.machine.memory_mb else "infinity"
+        run = str(self.start_script)
+        # A name with blanks or quotes systemd takes as an argument only.
+        run = run if shlex.quote(run) == run else f'/bin/sh "{run}"'
         return units.HOST_UNIT.format(
-            machine=self.machine.name, sandbox=self.site.network.sandbox, run=self.start_script, memory=memory
+            machine=self.machine.name, sandbox=self.site.network.sandbox, run=run, memory=memory
         )
 
     def settings_changed(self) -> bool:
@@ -307,8 +310,8 @@ class MachineDirectory:
             lines = [f"systemctl stop {self.unit}", f"rm -f {self.unit_file}"]
         else:
             lines = [f"kill {pid}", f"tail --pid={pid} -f /dev/null"] if pid else []
-        lines += [f"umount {self.root}"] if str(self.root) in system.mounts() else []
-        return "; ".join([*lines, f"rm -r --one-file-system {self.path}"])
+        lines += [shlex.join(["umount", str(self.root)])] if str(self.root) in system.mounts() else []
+        return "; ".join([*lines, shlex.join(["rm", "-r", "--one-file-system", str(self.path)])])
 
     def kill(self) -> None:
         """End the machine at once: its PID 1 takes every process of its namespace with it.

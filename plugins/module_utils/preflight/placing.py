@@ -22,6 +22,9 @@ SERVICE_LENGTHS = range(12, 29)
 BRIDGE_LENGTHS = range(8, 30)
 # What ssh or Ansible's lookups take apart however it is quoted.
 UNQUOTED = frozenset('"%=\\$')
+# What mount takes apart, where directories are layers of an overlay.
+IN_MOUNTS = frozenset(":,")
+MOUNTED = frozenset({"sandbox_library_directory", "sandbox_cache_directory"})
 # unix(7) has 107 bytes for a name: <HOME>/.ansible/cp/, ten letters, and seventeen while ssh makes it.
 HOME_LENGTH = 107 - len("/.ansible/cp/") - 10 - 17
 
@@ -90,8 +93,9 @@ def check_directories(directories: Mapping[str, str], *, sockets_elsewhere: bool
     """
     findings = []
     for name, path in directories.items():
-        odd = sorted({letter for letter in path if letter in UNQUOTED or not letter.isprintable()})
-        remedy = "Take a directory without these letters: SSH and Ansible have a meaning of their own for them."
+        letters = UNQUOTED | (IN_MOUNTS if name in MOUNTED else frozenset())
+        odd = sorted({letter for letter in path if letter in letters or not letter.isprintable()})
+        remedy = "Take a directory without these letters: SSH, Ansible or mount have a meaning of their own for them."
         if not path.startswith(("/", "~/")):
             found = f"{path!r} is no absolute path" if path else "is not set"
             findings.append(Finding(name, found, "", "Set it to an absolute path."))
