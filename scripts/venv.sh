@@ -71,10 +71,25 @@ lock() {
 
 # Relative, so that the checkout can be moved or mounted elsewhere.
 link_collection() {
-  local link=.collections/ansible_collections/cicd/sandbox
-  [ "$(readlink "$link" 2>/dev/null)" = ../../.. ] && return
-  mkdir -p "${link%/*}"
-  ln -sfn ../../.. "$link"
+  link_to ../../.. .collections/ansible_collections/cicd/sandbox
+}
+
+link_to() {
+  [ "$(readlink "$2" 2>/dev/null)" = "$1" ] && return
+  mkdir -p "${2%/*}"
+  ln -sfn "$1" "$2"
+}
+
+# What programs of .venv find also where they are called by name, in an environment that nobody has tidied: this
+# collection, whatever ANSIBLE_COLLECTIONS_PATH says, and a locale that is there.
+settle_programs() {
+  local packages
+  for packages in .venv/lib/python3.*/site-packages; do
+    link_to ../../../../../.. "$packages/ansible_collections/cicd/sandbox"
+    link_to ../../../../scripts/cicd_sandbox_locale.py "$packages/cicd_sandbox_locale.py"
+    [ -e "$packages/cicd_sandbox.pth" ] || echo 'import importlib.util; importlib.util.find_spec("cicd_sandbox_locale") and' \
+      '__import__("cicd_sandbox_locale")' >"$packages/cicd_sandbox.pth"
+  done
 }
 
 main() {
@@ -84,6 +99,7 @@ main() {
 
   wanted=$(sha256sum requirements.txt requirements-node.txt constraints.txt | sha256sum)
   if .venv/bin/python -c '' 2>/dev/null && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    [ ! -w .venv ] || settle_programs
     return
   fi
   [ ! -e .venv ] || [ -w .venv ] || die ".venv belongs to $(stat -c %U .venv): remove it or run as that user."
@@ -98,6 +114,7 @@ main() {
   pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
   "${pip[@]}" --requirement requirements.txt --constraint constraints.txt
   host_has_node || "${pip[@]}" --requirement requirements-node.txt
+  settle_programs
   printf '%s\n' "$wanted" >"$stamp"
 }
 

@@ -167,6 +167,23 @@ def test_environment_is_made_once_and_again_when_requirements_change(small_check
     assert "installing" in make_venv(small_checkout).stdout
 
 
+def test_programs_of_the_environment_run_where_nobody_has_tidied_it(small_checkout: Path) -> None:
+    """Called by name, not by make: Ansible would refuse the locale, and not find the collection."""
+    shutil.copy(REPOSITORY / "scripts/cicd_sandbox_locale.py", small_checkout / "scripts")
+    foreign = {"PIP_USER": "1", "PIP_TARGET": "/nonexistent", "PYTHONPATH": "/nonexistent", "LC_ALL": "xx_XX.UTF-8"}
+    made = make_venv(small_checkout, PYTHON=shutil.which("python3") or "", **foreign)
+    assert made.returncode == 0, made.stderr
+    (packages,) = small_checkout.glob(".venv/lib/python3.*/site-packages")
+    assert (packages / "ansible_collections/cicd/sandbox").resolve() == small_checkout
+
+    program = small_checkout / ".venv/bin/ansible-probe"
+    program.write_text("import locale; print(locale.setlocale(locale.LC_ALL, ''))\n")
+    for name, used in (("xx_XX.UTF-8", "C.UTF-8"), ("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("C.UTF-8", "C.UTF-8")):
+        line = [small_checkout / ".venv/bin/python", program]
+        shown = subprocess.run(line, env={"LC_ALL": name}, capture_output=True, text=True, check=False)
+        assert (shown.stdout, shown.stderr) == (f"{used}\n", "")
+
+
 def test_python_that_is_too_old_is_said(small_checkout: Path, tmp_path: Path) -> None:
     old = tmp_path / "python3.9"
     old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
