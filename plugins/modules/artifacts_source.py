@@ -67,7 +67,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import find_source
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import find_source, kept_source
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 
@@ -85,12 +85,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        known = {}
     wanted = module.params["wanted"]
-    if known.get("wanted") == wanted and "source" in known:
+    if known := kept_source(path, wanted):
         module.exit_json(changed=False, **known)
     found = {"wanted": wanted, **find_source(wanted, module.params["probes"], module.params["timeout"])}
     if wanted == "release" and found["network"] == "closed":

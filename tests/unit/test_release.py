@@ -36,6 +36,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release imp
 )
 from ansible_collections.cicd.sandbox.plugins.modules import artifacts_source
 from modules import run_module
+from playbook_run import run_playbook
 
 SUM = "a" * 64
 
@@ -347,6 +348,37 @@ def test_the_network_is_probed_once(
     assert (again["changed"], again["source"]) == (False, "release")
     # Who asks for something else gets it.
     assert run(wanted="build")["source"] == "build"
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "no JSON", "[]", '{"source": "build"}', '{"wanted": "release", "source": "release"}']
+)
+def test_what_is_kept_for_another_wish_is_not_taken(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "source.json").write_text(kept)
+    assert artifacts_release.kept_source(tmp_path / "source.json", "auto") == {}
+    assert artifacts_release.kept_source(tmp_path / "none.json", "auto") == {}
+
+
+def test_what_is_kept_is_told_without_a_process(tmp_path: Path) -> None:
+    path = tmp_path / "source.json"
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        # Whatever would run a module fails.
+        "vars": {"ansible_python_interpreter": "/bin/false"},
+        "tasks": [{"cicd.sandbox.artifacts_source": {"wanted": "build", "probes": [], "path": str(path)}}],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    line = [tmp_path / "play.yml", "--inventory=localhost,"]
+    kept = {"wanted": "build", "source": "build", "network": "not probed", "reason": "it was so"}
+    path.write_text(json.dumps(kept))
+    (found,) = run_playbook(*line, fails=None).results()
+    assert {name: found[name] for name in kept} == kept
+    assert not found["changed"]
+    path.unlink()
+    (asked,) = run_playbook(*line, fails=None).results()
+    assert asked["failed"]
 
 
 def test_releases_that_are_wanted_and_cannot_be_had_are_refused(

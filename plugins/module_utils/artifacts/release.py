@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import socket
@@ -276,3 +277,14 @@ def find_source(wanted: str, probes: Sequence[str], timeout: float) -> dict[str,
         reason = f"no official releases from here ({refusals[0]}): all is built from package registries"
         return {"source": "build", "network": "closed", "reason": reason}
     return {"source": "release", "network": "open", "reason": "official releases can be had: they are used"}
+
+
+def kept_source(path: Path, wanted: str) -> dict[str, str]:
+    """What an earlier run found and kept at the path, if it wanted the same; otherwise nothing."""
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict) or known.get("wanted") != wanted or "source" not in known:
+        return {}
+    return {str(name): str(value) for name, value in known.items()}
