@@ -47,6 +47,12 @@ options:
         description: V(false) leaves a file that is there as it is, its mode too.
         type: bool
         default: true
+      validate:
+        description:
+          - A command that is run before a changed file takes the place of the old one, which stays where it fails.
+            C(%s) in it is the new file's path.
+          - It has no shell, and is not run in check mode.
+        type: str
       state:
         description: Whether the file is there.
         type: str
@@ -75,6 +81,13 @@ EXAMPLES = r"""
         sensitive: true
       - path: /etc/containerd/old.toml
         state: absent
+
+- name: Configure the web server
+  cicd.sandbox.text_files:
+    files:
+      - path: /etc/nginx/nginx.conf
+        src: nginx.conf.j2
+        validate: nginx -t -q -c %s
 """
 
 RETURN = r"""
@@ -91,6 +104,7 @@ checksums:
   sample: {/etc/containerd/config.toml: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +134,20 @@ def apply(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
     elif (text == wanted and had_mode == mode) or (text is not None and not file["force"]):
         return None
     elif not module.check_mode:
-        files.write(path, wanted, mode)
+        files.write(path, wanted, mode, check=lambda new: validate(module, file["validate"], new))
     header = {"before_header": f"{path} ({had_mode or 0:04o})", "after_header": f"{path} ({mode:04o})"}
     if file["sensitive"]:
         return {**header, "before": "(sensitive)\n", "after": "(sensitive, changed)\n"}
     return {**header, "before": text or "", "after": wanted}
+
+
+def validate(module: AnsibleModule, command: str | None, new: Path) -> None:
+    """Run a file's check on its new text; ValueError with what the command said where it fails."""
+    if not command:
+        return
+    code, out, err = module.run_command([word.replace("%s", str(new)) for word in shlex.split(command)])
+    if code:
+        raise ValueError(f"is left as it was, since the new text is refused by {command}: {(err or out).strip()}")
 
 
 def main() -> None:
@@ -138,6 +161,7 @@ def main() -> None:
         "mode": {"type": "str", "default": "0644"},
         "sensitive": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": True},
+        "validate": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
     module = AnsibleModule(

@@ -65,6 +65,20 @@ def test_leaves_what_is_there_where_it_is_told_to(tmp_path: Path, capsys: pytest
     assert run(capsys, file | {"state": "absent"})["changed"]
 
 
+def test_a_text_that_is_refused_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "web server.conf"
+    file = {"path": str(path), "validate": "grep -q 'is good' %s"}
+    assert run(capsys, file | {"content": "this is good\n"})["changed"]
+    refused = run(capsys, file | {"content": "this is bad\n", "validate": "sh -c 'echo line 1 >&2; false' %s"})
+    assert refused["failed"]
+    assert str(path) in refused["msg"]
+    assert "line 1" in refused["msg"]
+    assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [(path.name, "this is good\n")]
+    # What is as it has to be is not checked again.
+    assert not run(capsys, file | {"content": "this is good\n", "validate": "false"})["changed"]
+    assert run(capsys, file | {"content": "this is bad\n"}, _ansible_check_mode=True)["changed"]
+
+
 def test_removes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "file"
     path.write_text("a\n")

@@ -8,18 +8,21 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o644, *, sync: bool = False) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path, mode: int = 0o644, *, sync: bool = False, check: Callable[[Path], None] | None = None
+) -> Iterator[BinaryIO]:
     """Give a new file that takes the place of ``path`` when the block ends well; otherwise ``path`` is as it was.
 
     Until then it is ``.<name>.partial`` in the same directory, and its owner's alone. One that a killed writer left is
-    used again; two writers wait for each other. With ``sync`` the content is on the disk before it can be seen.
+    used again; two writers wait for each other. With ``sync`` the content is on the disk before it can be seen;
+    ``check`` is given the new file while the old one is in its place, and raises to keep that.
     """
     partial = path.with_name(f".{path.name}.partial")
     with os.fdopen(_own(partial), "wb") as stream:
@@ -29,6 +32,8 @@ def replacing(path: Path, mode: int = 0o644, *, sync: bool = False) -> Iterator[
             os.fchmod(stream.fileno(), mode)
             if sync:
                 os.fsync(stream.fileno())
+            if check:
+                check(partial)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -73,13 +78,20 @@ def read_regular(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def write(path: Path, content: str, mode: int = 0o644, *, sync: bool = False) -> None:
+def write(
+    path: Path,
+    content: str,
+    mode: int = 0o644,
+    *,
+    sync: bool = False,
+    check: Callable[[Path], None] | None = None,
+) -> None:
     """Replace a file by one with this text and mode; directories above it are made where they are missing.
 
     The text is written as UTF-8; a surrogate is the byte it stands for (PEP 383).
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with replacing(path, mode, sync=sync) as stream:
+    with replacing(path, mode, sync=sync, check=check) as stream:
         stream.write(content.encode(errors="surrogateescape"))
 
 
