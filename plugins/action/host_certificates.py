@@ -28,7 +28,10 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         key = arguments.pop("authority_key", None)
-        days = int(arguments.pop("days", 365))
+        days = arguments.pop("days", 365)
+        if not str(days).isdecimal():
+            return {**result, "failed": True, "msg": f"days is {days!r}; it has to be a number of days"}
+        days = int(days)
         found = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         if key is not None and not found.get("failed"):
             self._warn_of_authority(found, str(arguments["authority"]), days)
