@@ -13,8 +13,7 @@ With --outputs, a report of 200,000 findings is judged with ten waivers and a ba
 are written. The goals are 5 seconds, and twice the memory of json.loads on the report.
 
 Seconds are the processor's. How fast a machine is changes with its neighbours: each line ends with what a fixed piece
-of work took beside it by the clock and of the processor, in multiples of REFERENCE_SECONDS, which is what it takes in a
-fast hour of the machine that the goals were set for.
+of work took beside it by the clock and of the processor, in multiples of what it takes in a fast hour (slowness.py).
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import json
-import multiprocessing
 import os
 import resource
 import subprocess
@@ -34,13 +32,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.loader import init_plugin_loader
+from slowness import slowness
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROUNDS = 7
 # With all outputs, of which one round takes seconds.
 OUTPUT_ROUNDS = 3
 FINDINGS = 200_000
-REFERENCE_SECONDS = 0.85
 WAIVERS = [
     {"rule": rule, "resource": f"*{number}", "namespace": f"team-{number}", "reason": "known", "expires": "2099-01-01"}
     for number, rule in enumerate(["*", "POP-1*", "C-00*", "CVE-*", "IST01*"] * 2)
@@ -195,30 +193,6 @@ def write(tool: str, size: int, path: Path) -> None:
             if part == "," and written >= size:
                 break
         file.write(end)
-
-
-def work(_: int) -> int:
-    """Be the fixed piece of work."""
-    result = 0
-    for number in range(12_000_000):
-        result += number * number & 7
-    return result
-
-
-def slowness() -> tuple[float, float]:
-    """How many times slower the machine is now than in a fast hour, by the clock and by the processors' own time.
-
-    The fixed work is done on two cores at once; where other programs share them, only the clock shows it.
-    """
-    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    with multiprocessing.Pool(2) as pool:
-        pool.map(work, range(2))
-        elapsed = time.monotonic() - begun
-        # Processes are counted once they have ended.
-        pool.close()
-        pool.join()
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before.ru_utime
-    return max(1.0, elapsed / REFERENCE_SECONDS), max(1.0, spent / 2 / REFERENCE_SECONDS)
 
 
 def slower(before: tuple[float, float]) -> str:
