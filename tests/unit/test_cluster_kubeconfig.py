@@ -77,7 +77,10 @@ def test_contexts_go_where_kubectl_looks_and_are_found_again(home: Home) -> None
 def test_what_keeps_them_out_is_found_before_there_is_a_cluster(home: Home) -> None:
     home.mine.write_text("users: []\nkind: Config\nusers: []\n", encoding="utf-8")
     (finding,) = home.run("kubeconfig_check", str(home.mine))["findings"]
-    assert f"the user's kubeconfig: {home.mine}: is not a kubeconfig, nothing was changed: line 3: the key users" in finding
+    assert (
+        f"the user's kubeconfig: {home.mine}: is not a kubeconfig, nothing was changed: line 3: the key users"
+        in finding
+    )
     config = home.path / ".kube/config"
     config.parent.mkdir()
     config.write_text("clusters: [{name: dev, cluster: {server: https://other}}]\n", encoding="utf-8")
@@ -87,5 +90,8 @@ def test_what_keeps_them_out_is_found_before_there_is_a_cluster(home: Home) -> N
     assert said["where"] == str(config)
     forced = json.dumps({"cluster_kubeconfig_force": True})
     assert home.run("kubeconfig_check", "", "--extra-vars", forced)["findings"] == []
-    said = home.run("kubeconfig_check", "", "--extra-vars", json.dumps({"cluster_kubeconfig_path": "/dev/null"}))
-    assert said["findings"] == ["the user's kubeconfig: /dev/null: Is a device, not a file; nothing was changed"]
+    (home.path / "null").symlink_to("/dev/null")
+    said = home.run("kubeconfig_check", "", "--extra-vars", json.dumps({"cluster_kubeconfig_path": "~/null"}))
+    assert said["findings"] == [
+        f"the user's kubeconfig: {home.path}/null: Is a device, not a file; nothing was changed"
+    ]

@@ -74,6 +74,19 @@ def test_owner_and_mode_stay(file: KubeconfigFile) -> None:
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (1234, 2345, 0o640)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_in_a_users_home_root_makes_files_of_the_users(tmp_path: Path) -> None:
+    """With sudo, where that keeps HOME."""
+    os.chown(tmp_path, 1234, 2345)
+    file = KubeconfigFile(tmp_path / "a/.kube/config")
+    with file.locked(0):
+        file.write("new")
+    for path in (file.path, *list(file.path.parents)[:2]):
+        assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
+
+
 def test_others_lose_their_rights_where_it_is_to_be_private(file: KubeconfigFile) -> None:
     assert file.mode() is None
     file.path.touch()

@@ -109,7 +109,7 @@ class KubeconfigFile:
         deadline = time.monotonic() + timeout
         with contextlib.ExitStack() as held:
             for lock in self._locks():
-                lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_directory(lock.parent)
                 _acquire(lock, deadline, timeout)
                 held.callback(lock.unlink)
             yield
@@ -142,6 +142,10 @@ class KubeconfigFile:
                 stream.write(text.encode())
                 if before is not None:
                     _same_owner(stream.fileno(), before, self.path)
+                elif os.geteuid() == 0:
+                    # With sudo in a user's home it is the user's.
+                    above = self.target.parent.stat()
+                    os.fchown(stream.fileno(), above.st_uid, above.st_gid)
         except OSError as exc:
             if exc.errno != errno.EBUSY:
                 raise
@@ -207,6 +211,19 @@ def _unchangeable(path: Path) -> str:
     finally:
         os.close(descriptor)
     return next((why for flag, why in _UNCHANGEABLE.items() if flags & flag), "")
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory for its user alone, and those above it; root's are of whoever has the one above."""
+    if directory.is_dir():
+        return
+    if not os.path.lexists(directory.parent):
+        _make_directory(directory.parent)
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            above = directory.parent.stat()
+            os.chown(directory, above.st_uid, above.st_gid)
 
 
 def _acquire(lock: Path, deadline: float, timeout: float) -> None:
