@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import Inventory, Setting, check_values
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_files import known_roles
 from checkout import REPOSITORY, load
+from netns import Namespace
 
 CONNECTIONS = sorted(
     path
@@ -64,3 +66,29 @@ def test_the_cache_is_not_removed_below_another_sandboxs_machines(tmp_path: Path
     assert "Remove other first" in said
     assert "PLAY [Teardown]" not in said
     assert root.is_dir()
+
+
+def test_status_is_told_what_keeps_machines_from_reaching_each_other(tmp_path: Path) -> None:
+    """A bridge that is not there, in this case; in a view of this computer where nobody has to be root."""
+    (tmp_path / "play.yml").write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.include_role: {name: cicd.sandbox.machines, tasks_from: network_check}\n"
+        "    - ansible.builtin.debug: {var: machines_network_problem}\n"
+    )
+    host = Namespace()
+    try:
+        changes = {"sandbox_name": "t-net", "machines_network": "198.18.77.0/24", "ansible_become": False}
+        line = ["ansible-playbook", f"{tmp_path}/play.yml", "--inventory=inventories/dev"]
+        line.append(f"--extra-vars={json.dumps(changes)}")
+        environment = {**os.environ, "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
+        run = subprocess.run(
+            host.line(line), check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment
+        )
+        there = host.run("ip", "-brief", "link")
+    finally:
+        host.close()
+    said = re.sub(r"\s+", " ", run.stdout)
+    assert run.returncode == 0, said + run.stderr
+    assert "make up would make bridge sb-t-net," in said
+    assert "changed=0" in said
+    assert "sb-t-net" not in there

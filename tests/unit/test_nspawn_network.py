@@ -69,6 +69,13 @@ def test_the_host_must_not_route_a_sandbox_network_elsewhere() -> None:
     ]
 
 
+def test_a_network_of_another_interface_is_told_once() -> None:
+    routes = [{"dst": "198.18.0.0/24", "dev": "br0"}, {"dst": "198.18.0.1", "dev": "br0", "type": "local"}]
+    assert route_conflicts(network_from("dev", "198.18.0.0/24"), routes) == [
+        "198.18.0.0/24 overlaps this machine's route to 198.18.0.0/24 on br0"
+    ]
+
+
 def test_two_sandboxes_may_have_the_same_pods_but_not_the_same_machines() -> None:
     network = network_from("dev", "198.18.0.0/24", [PODS, SERVICES])
     assert route_conflicts(network, [{"dst": "198.18.1.0/24", "dev": "sb-two"}]) == []

@@ -190,7 +190,14 @@ def route_conflicts(network: Network, routes: Iterable[Mapping[str, Any]]) -> li
     # Another sandbox may have the same pods and services, but not the same machines.
     conflicts = foreign_routes([network.cidr], others)
     conflicts += foreign_routes([one for one in network.guarded if one != network.cidr], others, ["sb-"])
-    return sorted({f"{one} overlaps this machine's route to {other} on {device}" for one, other, device in conflicts})
+    # Of each interface the widest: its own address has a route, too.
+    widest: dict[tuple[ipaddress.IPv4Network, str], list[ipaddress.IPv4Network]] = {}
+    for one, other, device in conflicts:
+        widest.setdefault((one, device), []).append(other)
+    return sorted(
+        f"{one} overlaps this machine's route to {', '.join(map(str, ipaddress.collapse_addresses(found)))} on {device}"
+        for (one, device), found in widest.items()
+    )
 
 
 def table_of(sandbox: str) -> str:
