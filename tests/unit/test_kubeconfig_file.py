@@ -175,6 +175,17 @@ def test_another_owner_is_named(file: KubeconfigFile, monkeypatch: pytest.Monkey
         file.check_changeable(0)
 
 
+def test_a_file_that_is_mounted_read_only_is_named(file: KubeconfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.path.touch()
+    read_only = os.statvfs_result((*(0,) * 8, os.ST_RDONLY, 255))
+    statvfs = os.statvfs
+    monkeypatch.setattr(
+        kubeconfig_file.os, "statvfs", lambda path: read_only if Path(path) == file.path else statvfs(path)
+    )
+    with pytest.raises(KubeconfigError, match="config is on a read-only file system; nothing was changed"):
+        file.check_changeable(0)
+
+
 @pytest.mark.parametrize(("flag", "words"), [("i", "immutable"), ("a", "append-only")])
 def test_attributes_that_keep_root_from_changing_it_are_named(file: KubeconfigFile, flag: str, words: str) -> None:
     file.path.touch()

@@ -199,7 +199,11 @@ def _overwrite(descriptor: int, content: bytes) -> None:
 
 
 def _unchangeable(path: Path) -> str:
-    """Return which attribute keeps even root from changing a file or directory; nothing where none is known."""
+    """Return what keeps even root from changing a file or directory; nothing where nothing is known."""
+    with contextlib.suppress(OSError):
+        # A file may be mounted by itself.
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return "on a read-only file system"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
