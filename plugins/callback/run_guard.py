@@ -81,7 +81,11 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Refuse what changes the plays, and unknown tags; put the environment right for all tasks."""
-        if names := changes_plays(os.environ):
+        names = changes_plays(os.environ)
+        # Somebody else's hosts, unless the command line names an inventory.
+        if "ANSIBLE_INVENTORY" in os.environ and list(context.CLIARGS["inventory"]) == constants.DEFAULT_HOST_LIST:
+            names.append("ANSIBLE_INVENTORY")
+        if names:
             told = " and ".join(f"{name} ({os.environ[name]!r})" for name in names)
             self._refuse(
                 f"The environment has Ansible do another thing than these playbooks say, by {told}. Take it away: unset"

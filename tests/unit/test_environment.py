@@ -20,6 +20,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image impor
     npm_settings,
     pip_settings,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import maven_proxies
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import Server as Registry
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import push_images
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.store import Store
@@ -310,3 +311,12 @@ def test_containers_are_not_told_where_the_host_installs() -> None:
     npm, _ = npm_settings(["global = true\nprefix=/here\nregistry=https://packages.example\nomit=dev\n"], {})
     assert pip.splitlines()[1:] == ["index-url = https://packages.example"]
     assert npm.splitlines() == ["registry = https://packages.example"]
+
+
+def test_maven_goes_by_the_proxy_as_well() -> None:
+    assert maven_proxies({}) == []
+    assert maven_proxies({"HTTPS_PROXY": "http://jo:secret@proxy.example:3128", "no_proxy": ".example, 10.0.0.1"}) == [
+        "-Dhttps.proxyHost=proxy.example",
+        "-Dhttps.proxyPort=3128",
+        "-Dhttp.nonProxyHosts=*.example|10.0.0.1",
+    ]

@@ -271,11 +271,24 @@ def test_an_environment_that_changes_what_plays_do_is_refused_by_name(
         ("TASK_TIMEOUT", "10", True),
         ("TASK_TIMEOUT", "0", False),
         ("VARS_ENABLED", "somebody.else.vars", True),
+        ("EXECUTABLE", "/usr/bin/fish", True),
+        ("EXECUTABLE", "/bin/bash", False),
         ("SSH_ARGS", "-C", False),
     ],
 )
 def test_an_environment_that_changes_nothing_is_not(name: str, value: str, wrong: bool) -> None:
     assert changes_plays({f"ANSIBLE_{name}": value}) == [f"ANSIBLE_{name}"] * wrong
+
+
+def test_hosts_that_only_the_environment_names_are_not_worked_on(
+    tmp_path: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert play(tmp_path, sandbox).returncode == 0
+    monkeypatch.setenv("ANSIBLE_INVENTORY", str(tmp_path / "hosts.yml"))
+    line = ["ansible-playbook", str(tmp_path / "site.yml")]
+    refused = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (refused.returncode, "it ran" in refused.stdout) == (1, False)
+    assert "Take it away: unset ANSIBLE_INVENTORY." in refused.stderr
 
 
 SETTLED = """

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import (
     ArtifactError,
@@ -26,7 +27,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     content_key,
     remove_tree,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import tidied
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import for_downloads, tidied
 
 # The oldest C library first: pip takes whatever fits one of them.
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
@@ -203,6 +204,23 @@ class NpmPackage(Package):
         return unpacked
 
 
+def maven_proxies(environment: Mapping[str, str]) -> list[str]:
+    """Maven's arguments for the proxies of an environment, which it does not read.
+
+    A password among them would be seen by everybody: Maven has that from its settings.
+    """
+    given = for_downloads(environment)
+    options = []
+    for scheme in ("http", "https"):
+        parts = urlsplit(given.get(f"{scheme}_proxy", ""))
+        if parts.hostname:
+            options += [f"-D{scheme}.proxyHost={parts.hostname}", f"-D{scheme}.proxyPort={parts.port or 80}"]
+    direct = [name.strip() for name in given.get("no_proxy", "").split(",") if name.strip()]
+    if options and direct:
+        options.append(f"-Dhttp.nonProxyHosts={'|'.join(f'*{name}' if name[0] == '.' else name for name in direct)}")
+    return options
+
+
 @dataclass(frozen=True)
 class Jar(Package):
     """A file of Maven Central.
@@ -233,6 +251,7 @@ class Jar(Package):
         argv = ["mvn", "--batch-mode", "--no-transfer-progress", f"-Dmaven.repo.local={cache / 'maven'}"]
         settings = os.environ.get("MAVEN_SETTINGS", "")
         argv += ["--settings", settings] if settings else []
+        argv += maven_proxies(os.environ)
         target = work / "jar"
         argv += [COPY_JAR, f"-Dartifact={self.artifact}", f"-DoutputDirectory={target}"]
         runner.run(argv, cwd=work)

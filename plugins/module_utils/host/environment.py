@@ -48,6 +48,7 @@ _CHANGES_PLAYS = {
     "ANSIBLE_ANY_ERRORS_FATAL": _NO,
     "ANSIBLE_BECOME": _NO,
     "ANSIBLE_BECOME_USER": {"root"},
+    "ANSIBLE_EXECUTABLE": {"/bin/sh", "/usr/bin/sh", "/bin/bash", "/usr/bin/bash", "/bin/dash", "/usr/bin/dash"},
     "ANSIBLE_HASH_BEHAVIOUR": {"replace"},
     "ANSIBLE_PLAYBOOK_VARS_ROOT": {"top"},
     "ANSIBLE_PRECEDENCE": set(),
