@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from checkout import REPOSITORY
+from local_server import make_authority
 from playbook_run import run_playbook
 
 PLAYBOOK = f"""
@@ -18,6 +20,7 @@ PLAYBOOK = f"""
     ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
     __cluster_start: "{{{{ 'init' if inventory_hostname == 'cp-1' else 'join' }}}}"
     __cluster_first_control_plane: cp-1
+    sandbox_direct_environment: {{}}
     __cluster_new_nodes: [cp-1, worker-1]
     __cluster_pod_logs: "{{{{ playbook_dir }}}}/pods"
   tasks:
@@ -30,7 +33,29 @@ kubelet.service: Main process exited, code=exited, status=1/FAILURE
 """
 
 
-def messages(directory: Path, fails: str = "init|join") -> dict[str, str]:
+STANDING = f"""
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: true
+  vars:
+    ansible_connection: local
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+    sandbox_api_server: https://127.0.0.1:1
+    sandbox_pki_directory: "{{{{ playbook_dir }}}}/pki"
+    cluster_ready_timeout: 0
+    __cluster_admin_current: true
+    __cluster_stands: true
+    __cluster_joined_control_planes: [cp-1]
+    __cluster_new_nodes: []
+    __cluster_pod_logs: "{{{{ playbook_dir }}}}/pods"
+  tasks:
+    - ansible.builtin.include_tasks: {REPOSITORY}/roles/cluster/tasks/join.yml
+"""
+
+
+def messages(
+    directory: Path, fails: str = "init|join", playbook: str = PLAYBOOK, hosts: str = "cp-1,worker-1,"
+) -> dict[str, str]:
     """Run the tasks where commands of kubeadm fail; return what each host failed with."""
     programs = {
         "kubeadm": f'case $1 in {fails}) echo "error: the API server did not come up" >&2; exit 1 ;; esac',
@@ -39,8 +64,8 @@ def messages(directory: Path, fails: str = "init|join") -> dict[str, str]:
     for name, script in programs.items():
         (directory / name).write_text(f"#!/bin/sh\n{script}\n")
         (directory / name).chmod(0o755)
-    (directory / "play.yml").write_text(PLAYBOOK)
-    run = run_playbook(directory / "play.yml", "--inventory=cp-1,worker-1,", programs=directory, fails=True)
+    (directory / "play.yml").write_text(playbook)
+    run = run_playbook(directory / "play.yml", f"--inventory={hosts}", programs=directory, fails=True)
     failed = [answer for answer in run.answers if answer.failed and "cmd" not in answer.result]
     return {answer.host: answer.result["msg"] for answer in failed}
 
@@ -74,3 +99,14 @@ def test_nodes_that_joined_do_not_tell_of_another_ones_failure(tmp_path: Path) -
     found = messages(tmp_path, fails="join")
     assert list(found) == ["worker-1"]
     assert found["worker-1"].startswith("kubeadm join failed on worker-1:\nerror: the API server did not come up\n")
+
+
+@pytest.mark.parametrize("hosts", ["cp-1,worker-1,", "worker-1,"], ids=["all", "limited to a worker"])
+def test_an_api_server_of_a_standing_cluster_that_does_not_answer_says_why(tmp_path: Path, hosts: str) -> None:
+    (tmp_path / "pki/kubernetes").mkdir(parents=True)
+    (tmp_path / "pki/kubernetes/ca.crt").write_bytes(make_authority(tmp_path).ca.read_bytes())
+    found = messages(tmp_path, playbook=STANDING, hosts=hosts)
+    said = " ".join(found[hosts.split(",", maxsplit=1)[0]].split())
+    assert said.startswith("The API server of the standing cluster does not answer. 1 of 1 checks failed API server: ")
+    assert "127.0.0.1:1: connection refused, nothing listens there" in said
+    assert ("could not detect clock speed" in said) == hosts.startswith("cp-1")

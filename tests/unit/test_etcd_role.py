@@ -242,6 +242,72 @@ def test_the_api_server_is_looked_for_where_it_always_listens(site: Site) -> Non
     assert asked == ["127.0.0.1"]
 
 
+@pytest.mark.parametrize("step", ["api_server_stop", "api_server_start"])
+def test_an_api_server_that_is_waited_for_in_vain_says_why(site: Site, step: str) -> None:
+    """Its host's services and its own last words are told."""
+    aside = site.directory / "aside.yaml"
+    aside.touch()
+    log = site.directory / "pods/kube-system_kube-apiserver-cp-1_1/kube-apiserver/7.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-11-29T22:00:00Z stderr F Error: etcd is gone\n", encoding="utf-8")
+    site.program("systemctl", "echo Id=kubelet.service; echo LoadState=loaded; echo ActiveState=failed")
+    site.program("journalctl", "echo no swap, please")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        site.extra |= {
+            "__etcd_api_server_port": listener.getsockname()[1] if step == "api_server_stop" else 1,
+            "__etcd_api_server_aside": str(aside),
+            "__etcd_api_server_manifest": str(site.directory / "none.yaml"),
+            "__etcd_api_server_ca": None,
+            "__etcd_api_server_looks": 1,
+            "__etcd_pod_logs": str(site.directory / "pods"),
+        }
+        said = site.said(part(step), hosts="cp-1")[-1].splitlines()
+    words = (
+        "still listens 2 s after" if step == "api_server_stop" else "is not ready 2 s after its manifest was put back:"
+    )
+    assert said[0].startswith(f"The API server on cp-1 {words}")
+    assert said[1:] == [
+        "kubelet.service is failed. It wrote last:",
+        "  no swap, please",
+        f"{log} ends with:",
+        "  Error: etcd is gone",
+    ]
+    assert not site.succeeded
+
+
+def test_a_member_that_is_awaited_in_vain_tells_its_last_words(site: Site) -> None:
+    site.program("systemctl", "echo ActiveState=activating")
+    site.program("journalctl", "echo one; echo two")
+    (said,) = site.said(part("await", __etcd_awaited=["etcd-1"], etcd_timeout=0), hosts="etcd-1")
+    assert said.splitlines()[-3:-1] == ["one", "two"]
+
+
+PROMOTION = """\
+echo x >> {directory}/tries
+[ "$(wc -l < {directory}/tries)" -gt {waits} ] || {{ echo "{first}" >&2; exit 1; }}
+[ -z "{then}" ] || {{ echo "{then}" >&2; exit 1; }}
+"""
+BEHIND = "Error: etcdserver: can only promote a learner member which is in sync with leader"
+
+
+@pytest.mark.parametrize(
+    ("then", "succeeds"),
+    [
+        ("", True),
+        ("Error: etcdserver: can only promote a learner member", True),
+        ("Error: etcdserver: member not found", False),
+    ],
+    ids=["in sync", "done by an attempt whose answer was lost", "gone"],
+)
+def test_a_learner_is_promoted_as_soon_as_it_has_caught_up(site: Site, then: str, succeeds: bool) -> None:
+    """What waiting can't change ends it, well or not."""
+    script = PROMOTION.format(directory=site.directory, waits=2, first=BEHIND, then=then)
+    site.program("etcdctl", script)
+    learner = {"__etcd_learner": {"name": "etcd-3", "id": "1"}, "__etcd_plan": {"through": "etcd-1"}}
+    site.said(part("promote", etcd_timeout=20, **learner))
+    assert (site.succeeded, (site.directory / "tries").read_text()) == (succeeds, "x\n" * 3)
+
+
 def test_an_interrupted_restore_is_named_before_the_cluster_is_touched(site: Site) -> None:
     site.extra["__cluster_found_names"] = ["kubelet.conf", "kube-apiserver.yaml.etcd-restore"]
     site.extra["__cluster_lost_files"] = []
