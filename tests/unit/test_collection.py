@@ -90,7 +90,8 @@ def test_prints_addresses_from_where_it_is_installed(installed: Path, tmp_path: 
     home = tmp_path / "home"
     home.mkdir()
     printed = run(
-        *("ansible-playbook", "cicd.sandbox.open", "-i", inventory),
+        # Another name: a sandbox of this computer's, with another home, would be somebody else's.
+        *("ansible-playbook", "cicd.sandbox.open", "-i", inventory, "-e", f"sandbox_name=t-{uuid.uuid4().hex[:8]}"),
         cwd=tmp_path,
         ANSIBLE_COLLECTIONS_PATH=str(installed),
         HOME=str(home),

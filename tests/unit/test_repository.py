@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,7 +120,9 @@ def test_machines_of_dev_are_reached_with_what_is_the_sandboxs_own(facts: dict[s
         for name in ("private_key_file", "common_args")
     )
     assert key == f"{directory}/ssh/id_ed25519"
-    assert f"-o UserKnownHostsFile={directory}/ssh/known_hosts " in options
+    words = shlex.split(options)
+    # In quotes of ssh's own, which splits a value at blanks.
+    assert f'UserKnownHostsFile="{directory}/ssh/known_hosts"' in words
 
 
 # --- plugins ----------------------------------------------------------------------------------------------------------
