@@ -53,8 +53,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
-    # The collections it depends on come with the `ansible` package.
-    install = ["ansible-galaxy", "collection", "install", "--offline", "--no-deps", "-p", str(folder), str(archive)]
+    # The collections it depends on come with the `ansible` package; there is the checkout itself, too.
+    install = ["ansible-galaxy", "collection", "install", "--offline", "--no-deps", "--force", "-p", str(folder)]
+    install.append(str(archive))
     run(*install, cwd=folder)
     return folder
 
@@ -65,7 +66,9 @@ def test_archive_holds_what_git_holds(archive: Path) -> None:
     tracked = {relative(path) for path in files()}
     assert packed - tracked - MADE_BY_GALAXY == set()
     # What a user of the collection has no use for stays out.
-    assert tracked - packed <= {"galaxy.yml", ".gitignore"} | {name for name in tracked if name.endswith("/.gitignore")}
+    assert tracked - packed <= {"galaxy.yml", ".gitattributes", ".gitignore"} | {
+        name for name in tracked if name.endswith("/.gitignore")
+    }
 
 
 def test_runs_from_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
