@@ -36,7 +36,7 @@ ARGUMENTS = {
     "kubernetes": {"type": "str", "default": ""},
     "supported": {"type": "list", "elements": "str", "default": []},
     "sources": {"type": "list", "elements": "path", "default": []},
-    "roles": {"type": "path", "required": True},
+    "roles": {"type": "path", "default": str(Path(__file__).parents[2] / "roles")},
 }
 
 
@@ -54,8 +54,8 @@ class ActionModule(ActionBase):
         hostvars = (task_vars or {}).get("hostvars", {})
         inventory = Inventory(
             groups=given["groups"],
-            addresses=given["addresses"],
-            networks=given["networks"],
+            addresses={host: str(address) for host, address in given["addresses"].items()},
+            networks={name: str(network) for name, network in given["networks"].items()},
             values={name: str(value) for name, value in given["values"].items()},
             names={name for host in hostvars for name in hostvars[host]},
             files=inventory_texts(given["sources"]),
@@ -67,7 +67,13 @@ class ActionModule(ActionBase):
         findings = check_inventory(inventory, roles, given["bridge"])
         findings += [*check_naming(inventory), *check_placing(inventory, roles, given["ports"])]
         sockets_elsewhere = "ANSIBLE_SSH_CONTROL_PATH_DIR" in os.environ
-        findings += check_directories(given["directories"], sockets_elsewhere=sockets_elsewhere)
+        directories = given["directories"] | {"the collection's directory": given["roles"]}
+        told = {(finding.where, finding.found) for finding in findings}
+        findings += [
+            finding
+            for finding in check_directories(directories, sockets_elsewhere=sockets_elsewhere)
+            if (finding.where, finding.found) not in told
+        ]
         if given["kubernetes"]:
             findings += check_version(given["kubernetes"], given["supported"])
         return {**result, "changed": False, "findings": [finding.fields() for finding in findings]}

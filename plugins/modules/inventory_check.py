@@ -77,9 +77,8 @@ options:
     elements: path
     default: []
   roles:
-    description: Directory of the roles that say which variables there are.
+    description: Directory of the roles that say which variables there are; by default those of this collection.
     type: path
-    required: true
 attributes:
   check_mode:
     description: Changes nothing.
@@ -93,7 +92,6 @@ EXAMPLES = r"""
     addresses: {cp-1: 198.18.0.21}
     networks: {sandbox_pod_network: 10.244.0.0/16}
     sources: "{{ ansible_inventory_sources }}"
-    roles: "{{ role_path }}/.."
   delegate_to: localhost
 """
 

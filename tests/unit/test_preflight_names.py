@@ -19,6 +19,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing imp
     check_placing,
     check_port_numbers,
     check_ports_of_hosts,
+    check_requirements,
 )
 from checkout import REPOSITORY
 
@@ -273,6 +274,25 @@ def test_sockets_may_be_elsewhere() -> None:
 )
 def test_name_servers_that_pods_can_not_ask(servers: list[str], count: int) -> None:
     assert len(check_name_servers(inventory(settings=[Setting("cluster_name_servers", servers, "cp-1")]))) == count
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"infra": 1, "workers": "2"}, ""),
+        ({"worker": 1}, "has worker: 1"),
+        ({"infra": "lots", "etcd": -1}, "has infra: lots, etcd: -1"),
+    ],
+)
+def test_needs_of_groups(value: dict[str, Any], found: str) -> None:
+    findings = check_requirements(inventory(settings=[Setting("preflight_memory_mb", value, "cp-1")]))
+    assert "".join(finding.found for finding in findings) == found
+
+
+def test_a_port_that_is_no_number_breaks_nothing() -> None:
+    groups = {"infra": ["one"]}
+    ports = {"infra": [{"number": "eighty", "what": "pages"}, {"number": "", "what": "others"}]}
+    assert check_ports_of_hosts(inventory(groups=groups, addresses={"one": ""}), ports) == []
 
 
 def test_all_is_told_at_once() -> None:

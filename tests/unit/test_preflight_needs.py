@@ -91,6 +91,11 @@ def test_a_host_needs_what_its_own_groups_need() -> None:
     assert found["kernel_options"] == {"VXLAN": "the pod network"}
 
 
+def test_needs_that_an_inventory_leaves_out_or_mistypes() -> None:
+    requirements = REQUIREMENTS | {"memory_mb": {"etcd": "lots", "control_plane": 7}}
+    assert needs(GROUPS, "cp-1", [], requirements)["memory"][0]["mb"] == 7
+
+
 def test_a_host_without_pods_needs_no_kernel_of_a_node() -> None:
     found = needs({"etcd": ["etcd-1"]}, "etcd-1", ["infra-1"], REQUIREMENTS)
     assert [memory["mb"] for memory in found["memory"]] == [10]

@@ -73,12 +73,34 @@ def variable(text: str) -> Callable[[Path], None]:
     return lambda inventory: (inventory / "group_vars/all/wrong.yml").write_text(f"---\n{text}\n") and None
 
 
+def both(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Change an inventory in several ways."""
+
+    def apply(inventory: Path) -> None:
+        for change in changes:
+            change(inventory)
+
+    return apply
+
+
 CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "mistyped variable": (
         variable("cluster_read_timeout: 5"),
         ["cluster_read_timeout", "wrong.yml", "cluster_ready_timeout"],
     ),
     "wrong type": (variable("cluster_ready_timeout: soon"), ["cluster_ready_timeout", "soon", "int"]),
+    # The first role would refuse its own value, and nothing else would be said.
+    "wrong type of what preflight itself reads": (
+        variable("sandbox_http_port: eighty\nsandbox_domain: My_Domain\ncluster_ready_timeout: soon"),
+        ["Nothing was changed. 3 to put right", "'eighty'", "such as my-domain", "cluster_ready_timeout"],
+    ),
+    "names and paths": (
+        both(
+            hosts(lambda groups: groups["workers"]["hosts"].update(worker_3={"ansible_host": "198.18.90.33"})),
+            variable("sandbox_cache_directory: cache"),
+        ),
+        ["Nothing was changed. 2 to put right", "such as worker-3", "'cache' is no absolute path"],
+    ),
     "empty group": (hosts(lambda groups: groups["etcd"].update(hosts={})), ["etcd", "group"]),
     "host in two exclusive groups": (
         hosts(lambda groups: groups["workers"]["hosts"].update({"cp-1": {}})),

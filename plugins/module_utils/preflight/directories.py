@@ -59,13 +59,13 @@ def problems(path: Path, needs: Iterable[str], lower: Path) -> list[str]:
     found = []
     try:
         with ExitStack() as stack:
-            directory = ground = stack.enter_context(_scratch(path))
+            directory = ground = _scratch(stack, path)
             # What is wrong with that one is told of it.
             with suppress(OSError, DirectoryError):
-                ground = stack.enter_context(_scratch(lower))
+                ground = _scratch(stack, lower)
             for need in needs:
                 try:
-                    NEEDS[need](Path(directory), Path(ground))
+                    NEEDS[need](directory, ground)
                 except DirectoryError as error:
                     found.append(str(error))
     except OSError as error:
@@ -75,10 +75,13 @@ def problems(path: Path, needs: Iterable[str], lower: Path) -> list[str]:
     return found
 
 
-def _scratch(path: Path) -> tempfile.TemporaryDirectory[str]:
-    """Make a directory in the one of that path, or in the nearest above it that is there."""
+def _scratch(stack: ExitStack, path: Path) -> Path:
+    """Make a directory in the one of that path, or in the nearest above it that is there; with the names that lack."""
     above = existing(path)
-    return tempfile.TemporaryDirectory(prefix=".preflight-", dir=above)
+    made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".preflight-", dir=above)))
+    inner = made / path.expanduser().relative_to(above) / "tried"
+    inner.mkdir(parents=True)
+    return inner
 
 
 def existing(path: Path) -> Path:

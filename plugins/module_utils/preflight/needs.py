@@ -48,7 +48,9 @@ def needs(
     library, cache = requirements["library"], requirements["cache"]
 
     def need(what: str, name: str) -> int:
-        return sum(int(requirements[what][group]) for group in GROUPS if name in groups.get(group, ()))
+        # A group that an inventory leaves out needs nothing; what is no number is a finding of its own.
+        asked = (str(requirements[what].get(group, 0)) for group in GROUPS if name in groups.get(group, ()))
+        return sum(int(number) for number in asked if number.isdigit())
 
     machines = parts(groups, host, made, library)
     memory = [{"mb": need("memory_mb", name), "used_when": running} for name, running in machines.items()]

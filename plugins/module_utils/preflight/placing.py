@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.resolver import is_usable
@@ -15,11 +16,13 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings im
     Role,
     parse_network,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.needs import GROUPS
 
 # As kubeadm checks them: a network of pods is cut into /24, 16 bits at most, and so are services' addresses.
 POD_LENGTHS = range(8, 25)
 SERVICE_LENGTHS = range(12, 29)
 BRIDGE_LENGTHS = range(8, 30)
+REQUIREMENTS = ("preflight_memory_mb", "preflight_disk_mb", "preflight_inodes")
 # What ssh or Ansible's lookups take apart however it is quoted.
 UNQUOTED = frozenset('"%=\\$')
 # What mount takes apart, where directories are layers of an overlay.
@@ -39,6 +42,7 @@ def check_placing(
         *check_paths(inventory, roles),
         *check_kinds_of_networks(inventory),
         *check_name_servers(inventory),
+        *check_requirements(inventory),
     ]
 
 
@@ -49,7 +53,8 @@ def check_ports_of_hosts(inventory: Inventory, ports: Mapping[str, Sequence[Mapp
         groups = [group for group in ports if host in inventory.groups.get(group, ())]
         wanted: dict[int, list[str]] = {}
         for port in (port for group in groups for port in ports[group]):
-            wanted.setdefault(int(port["number"]), []).append(str(port["what"]))
+            with suppress(ValueError):  # What is no number is a finding of its variable.
+                wanted.setdefault(int(port["number"]), []).append(str(port["what"]))
         for number, parts in wanted.items():
             names = list(dict.fromkeys(parts))
             if len(names) > 1:
@@ -106,6 +111,24 @@ def check_directories(directories: Mapping[str, str], *, sockets_elsewhere: bool
         found = f"{home!r} is longer than {HOME_LENGTH} bytes, so that sockets below it can't be named"
         remedy = "Set ANSIBLE_SSH_CONTROL_PATH_DIR to a directory with a shorter name, which is yours alone."
         findings.append(Finding("HOME", found, "", remedy))
+    return findings
+
+
+def check_requirements(inventory: Inventory) -> list[Finding]:
+    """Check what hosts of a group are said to need: numbers, by groups that there are."""
+    findings = []
+    for setting in inventory.settings:
+        if setting.name not in REQUIREMENTS or not isinstance(setting.value, dict):
+            continue
+        wrong = [
+            f"{group}: {need}"
+            for group, need in setting.value.items()
+            if group not in GROUPS or not str(need).isdigit()
+        ]
+        if wrong:
+            origin = inventory.origin(setting.name) or f"a variable of {setting.host}"
+            remedy = f"Take whole numbers, for groups of {', '.join(GROUPS)}."
+            findings.append(Finding(setting.name, f"has {', '.join(wrong)}", origin, remedy))
     return findings
 
 
