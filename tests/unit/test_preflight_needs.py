@@ -84,7 +84,10 @@ def test_a_host_needs_what_its_own_groups_need() -> None:
         {"path": "/var/lib", "free_mb": 20 + 200, "free_inodes": 330, "used_when": "/etc/cicd-sandbox"},
         {"path": "/var/lib", "free_percent": 15},
     ]
-    assert found["directories"] == [{"path": "/var/lib", "needs": ["layers", "owners", "programs"]}]
+    assert found["directories"] == [
+        {"path": "/var/lib", "needs": ["owners"]},
+        {"path": "/var/lib/containerd", "needs": ["layers", "owners", "programs"]},
+    ]
     assert [port["what"] for port in found["ports"]] == ["etcd", "control_plane"]
     assert (found["ours"], found["bridge"]) == ("/etc/cicd-sandbox", "")
     assert found["networks"] == {"sandbox_pod_network": "10.244.0.0/16"}

@@ -83,7 +83,10 @@ def needs(
             },
             {"path": "/var/lib", "free_percent": percent},
         ]
-        directories = [{"path": "/var/lib", "needs": ["layers", "owners", "programs"] if runs_pods else ["owners"]}]
+        directories = [{"path": "/var/lib", "needs": ["owners"]}]
+        if runs_pods:
+            # It may be a file system of its own.
+            directories.append({"path": "/var/lib/containerd", "needs": ["layers", "owners", "programs"]})
         ports = [port for group in GROUPS if counts[group] for port in requirements["ports"][group]]
     return {
         "memory": memory,
