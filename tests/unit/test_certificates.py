@@ -16,6 +16,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates imp
     CertificateError,
     Wanted,
     authority_warning,
+    new_authority,
     new_key,
     request,
     sign,
@@ -291,6 +292,51 @@ PLAYBOOK = """
       vars: {pki_certificates: "{{ wanted }}"}
     - ansible.builtin.debug: {msg: "{{ pki_certificates_issued }}"}
 """
+
+
+def test_a_new_ca_signs_certificates_and_no_ca(key: bytes) -> None:
+    pem = new_authority("t etcd CA", "cicd.sandbox", key, 30)
+    authority = x509.load_pem_x509_certificate(pem)
+    authority.verify_directly_issued_by(authority)
+    assert authority.subject.rfc4514_string() == "CN=t etcd CA,O=cicd.sandbox"
+    found = {item.oid._name: (item.critical, item.value) for item in authority.extensions}
+    critical, constraints = found["basicConstraints"]
+    assert (critical, constraints.ca, constraints.path_length) == (True, True, 0)
+    critical, usage = found["keyUsage"]
+    assert (critical, usage.key_cert_sign, usage.crl_sign, usage.digital_signature) == (True, True, True, False)
+    signed = x509.load_pem_x509_certificate(sign(request(WANTED, new_key()), pem, key, 10).encode())
+    signed.verify_directly_issued_by(authority)
+    with pytest.raises(CertificateError):
+        new_authority("t etcd CA", "cicd.sandbox", b"no key", 30)
+
+
+def test_a_ca_is_made_once(tmp_path: Path) -> None:
+    folder = tmp_path / "state/pki/etcd"
+    task = {"directory": str(folder), "common_name": "etcd CA", "organization": "cicd.sandbox"}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [{"cicd.sandbox.certificate_authority": task}],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+
+    def made(*arguments: str) -> list[str]:
+        (result,) = run_playbook(tmp_path / "play.yml", "--inventory=localhost,", *arguments).results()
+        assert result["changed"] is bool(result["made"])
+        return [Path(path).name for path in result["made"]]
+
+    assert made("--check") == ["ca.key", "ca.crt"]
+    assert not folder.exists()
+    assert made() == ["ca.key", "ca.crt"]
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent, folder.parents[1])} == {0o700}
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("ca.key", "ca.crt")] == [0o600, 0o644]
+    key = (folder / "ca.key").read_bytes()
+    # As after a run that was killed in between.
+    (folder / "ca.crt").unlink()
+    assert made() == ["ca.crt"]
+    assert (folder / "ca.key").read_bytes() == key
+    assert made() == []
 
 
 def test_the_role_issues_in_one_task_and_then_has_nothing_to_do(tmp_path: Path) -> None:

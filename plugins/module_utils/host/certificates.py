@@ -117,6 +117,37 @@ def sign(csr_pem: str, authority_pem: bytes, authority_key_pem: bytes, days: int
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
+def new_authority(common_name: str, organization: str, key_pem: bytes, days: int) -> bytes:
+    """Make the certificate of a CA, PEM, signed by its own key: it signs certificates, and no other CA.
+
+    It is valid from an hour ago, as what it signs is. Raises CertificateError where the key is of no use.
+    """
+    if not usable_key(key_pem):
+        raise CertificateError("the CA's private key is no elliptic-curve key without a password")
+    key = _load_key(key_pem)
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
 def authority_warning(authority_pem: bytes, days: int) -> str:
     """Say that a CA ends before what it would sign now for so many days; an empty text where it does not."""
     authority = x509.load_pem_x509_certificate(authority_pem)
@@ -210,15 +241,15 @@ def _usages(wanted: Wanted) -> list[x509.ObjectIdentifier]:
     return [USAGES[usage] for usage in wanted.usages]
 
 
-def _key_usage() -> x509.KeyUsage:
+def _key_usage(*, authority: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True,
+        digital_signature=not authority,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
         encipher_only=False,
         decipher_only=False,
     )
