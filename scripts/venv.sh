@@ -80,15 +80,13 @@ link_to() {
   ln -sfn "$1" "$2"
 }
 
-# What programs of .venv find also where they are called by name, in an environment that nobody has tidied: this
-# collection, whatever ANSIBLE_COLLECTIONS_PATH says, and a locale that is there.
+# Programs of .venv start also where they are called by name, in an environment that nobody has tidied.
 settle_programs() {
   local packages
   for packages in .venv/lib/python3.*/site-packages; do
-    link_to ../../../../../.. "$packages/ansible_collections/cicd/sandbox"
-    link_to ../../../../scripts/cicd_sandbox_locale.py "$packages/cicd_sandbox_locale.py"
-    [ -e "$packages/cicd_sandbox.pth" ] || echo 'import importlib.util; importlib.util.find_spec("cicd_sandbox_locale") and' \
-      '__import__("cicd_sandbox_locale")' >"$packages/cicd_sandbox.pth"
+    link_to ../../../../scripts/cicd_sandbox_start.py "$packages/cicd_sandbox_start.py"
+    [ -e "$packages/cicd_sandbox.pth" ] || echo 'import importlib.util; importlib.util.find_spec("cicd_sandbox_start") and' \
+      '__import__("cicd_sandbox_start")' >"$packages/cicd_sandbox.pth"
   done
 }
 

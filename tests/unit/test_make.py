@@ -169,19 +169,32 @@ def test_environment_is_made_once_and_again_when_requirements_change(small_check
 
 def test_programs_of_the_environment_run_where_nobody_has_tidied_it(small_checkout: Path) -> None:
     """Called by name, not by make: Ansible would refuse the locale, and not find the collection."""
-    shutil.copy(REPOSITORY / "scripts/cicd_sandbox_locale.py", small_checkout / "scripts")
+    shutil.copy(REPOSITORY / "scripts/cicd_sandbox_start.py", small_checkout / "scripts")
     foreign = {"PIP_USER": "1", "PIP_TARGET": "/nonexistent", "PYTHONPATH": "/nonexistent", "LC_ALL": "xx_XX.UTF-8"}
     made = make_venv(small_checkout, PYTHON=shutil.which("python3") or "", **foreign)
     assert made.returncode == 0, made.stderr
     (packages,) = small_checkout.glob(".venv/lib/python3.*/site-packages")
-    assert (packages / "ansible_collections/cicd/sandbox").resolve() == small_checkout
+    assert (packages / "cicd_sandbox_start.py").resolve() == small_checkout / "scripts/cicd_sandbox_start.py"
 
-    program = small_checkout / ".venv/bin/ansible-probe"
-    program.write_text("import locale; print(locale.setlocale(locale.LC_ALL, ''))\n")
-    for name, used in (("xx_XX.UTF-8", "C.UTF-8"), ("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("C.UTF-8", "C.UTF-8")):
+    def started(name: str, **environment: str) -> dict[str, str]:
+        program = small_checkout / ".venv/bin" / name
+        program.write_text(
+            "import json, locale, os; print(json.dumps([locale.setlocale(locale.LC_ALL, ''), {**os.environ}]))"
+        )
         line = [small_checkout / ".venv/bin/python", program]
-        shown = subprocess.run(line, env={"LC_ALL": name}, capture_output=True, text=True, check=False)
-        assert (shown.stdout, shown.stderr) == (f"{used}\n", "")
+        shown = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        assert shown.stderr == ""
+        used, found = json.loads(shown.stdout)
+        return {"locale": used, **found}
+
+    for name in ("xx_XX.UTF-8", "C", "POSIX", "C.UTF-8"):
+        assert started("ansible-probe", LC_ALL=name)["locale"] == "C.UTF-8"
+    found = started("ansible-probe", LC_ALL="C.UTF-8", ANSIBLE_COLLECTIONS_PATH="/theirs")
+    assert found["ANSIBLE_COLLECTIONS_PATH"] == f"/theirs:{small_checkout}/.collections"
+    assert "ANSIBLE_COLLECTIONS_PATH" not in started("ansible-probe", LC_ALL="C.UTF-8")
+    # What it finds there it takes for installed.
+    found = started("ansible-galaxy", LC_ALL="C.UTF-8", ANSIBLE_COLLECTIONS_PATH="/theirs")
+    assert found["ANSIBLE_COLLECTIONS_PATH"] == "/theirs"
 
 
 def test_python_that_is_too_old_is_said(small_checkout: Path, tmp_path: Path) -> None:
