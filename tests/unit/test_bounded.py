@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import bounded
@@ -24,6 +27,28 @@ def test_raises_what_is_raised() -> None:
         within(10, lambda: 1 // 0)
     with pytest.raises(SystemExit):
         within(10, sys.exit)
+
+
+def test_an_error_keeps_nothing_open() -> None:
+    """What the function had is gone with its error, and not when the garbage collector comes."""
+
+    class Thing:
+        pass
+
+    things: list[weakref.ref[Thing]] = []
+
+    def fail() -> None:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        raise OSError
+
+    gc.disable()
+    try:
+        with contextlib.suppress(OSError):
+            within(10, fail)
+        assert things[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_ends_in_time() -> None:

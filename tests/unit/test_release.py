@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import io
 import json
@@ -12,22 +13,24 @@ import socket
 import struct
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import fake_go
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts import release as artifacts_release
-from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Status
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache import ArtifactError, Entry, Runner, Status
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import GoRecipe, Toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release import (
     Release,
+    download,
     fetch_entry,
     find_source,
     find_sum,
@@ -35,10 +38,20 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.release imp
     release_key,
 )
 from ansible_collections.cicd.sandbox.plugins.modules import artifacts_source
+from local_server import Answer, serving
 from modules import run_module
 from playbook_run import run_playbook
 
 SUM = "a" * 64
+
+
+class Silent:
+    """Says nothing of what is done."""
+
+    def step(self, _text: str) -> None:
+        """Say nothing."""
+
+    detail = step
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -314,6 +327,39 @@ def test_a_server_that_answers_is_reachable(upstream: tuple[Path, str]) -> None:
     assert reachable(f"{url}/v2/", 5) == ""
     assert reachable(f"{url}/none", 5) == f"{url}/none: HTTP 404"
     assert "Connection refused" in reachable("http://127.0.0.1:9/", 5)
+
+
+ODD = {
+    "/dots": Answer(302, headers={"Location": "http://a..b/"}),
+    "/brackets": Answer(302, headers={"Location": "http://[::1/"}),
+    "/gzip": Answer(200, b"\x1f\x8bgarbage", {"Content-Encoding": "gzip"}),
+    "/garbage": Answer(200, b"garbage", {"Content-Encoding": "gzip"}),
+    "/nonsense": Answer(raw=b"220 mail.example.org ESMTP\r\n\r\n"),
+}
+
+
+# urllib leaves connections to the garbage collector where it is surprised.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("path", sorted(ODD))
+def test_an_odd_answer_is_said(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who probes, where there is no body to be odd, and by who downloads."""
+    monkeypatch.setattr(artifacts_release, "PAUSE", 0.0)
+    runner = cast("Runner", Silent())
+    with serving(lambda request: ODD[request.path]) as server:
+        url = f"http://127.0.0.1:{server.port}{path}"
+        assert path in {"/gzip", "/garbage"} or reachable(url, 5).startswith(f"{url}: ")
+        with pytest.raises(ArtifactError, match=path):
+            download(Release(url, sum=SUM), tmp_path / "file", runner)
+    gc.collect()
+
+
+def test_a_name_server_that_is_silent_takes_no_longer_than_a_probe_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: release.wait(30))
+    begin = time.monotonic()
+    assert reachable("http://website.example/", 0.5) == "http://website.example/: no answer within 0.5 s"
+    assert time.monotonic() - begin < 5
+    release.set()
 
 
 def test_releases_are_taken_where_every_probe_answers(upstream: tuple[Path, str]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.store import Store, StoreError, WantedFile, install
 from ansible_collections.cicd.sandbox.plugins.modules import store_files
+from local_server import Answer, Received, serving
 
 OWNER = {"owner": str(os.getuid()), "group": str(os.getgid())}
 
@@ -105,6 +107,31 @@ def test_what_the_store_lacks_is_told(served: tuple[Path, str], tmp_path: Path) 
         install(Store(url, "etcd", "3.7.4"), wanted(tmp_path, "etcd"))
     with pytest.raises(StoreError, match="Connection refused"):
         install(Store("http://127.0.0.1:9", "etcd", "3.7.3"), wanted(tmp_path, "etcd"))
+
+
+# urllib leaves connections to the garbage collector where it is surprised.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(302, headers={"Location": "http://a..b/"}),
+        Answer(200, b"\x1f\x8bgarbage", {"Content-Encoding": "gzip"}),
+        Answer(200, b"\xff\xfe"),
+        Answer(200, b"short", {"Content-Length": "99"}),
+    ],
+    ids=["redirect", "gzip", "bytes", "short"],
+)
+@pytest.mark.parametrize("odd", ["SHA256SUMS", "etcd"])
+def test_an_odd_answer_is_said(answer: Answer, odd: str, tmp_path: Path) -> None:
+    def answers(request: Received) -> Answer:
+        return answer if request.path.endswith(f"/{odd}") else Answer(200, f"{'a' * 64}  etcd\n".encode())
+
+    with serving(answers) as server:
+        store = Store(f"http://127.0.0.1:{server.port}", "etcd", "3.7.3")
+        with pytest.raises(StoreError, match=odd):
+            install(store, wanted(tmp_path, "etcd"))
+    assert not (tmp_path / "etcd").exists()
+    gc.collect()
 
 
 def test_the_store_is_reached_by_https_only() -> None:

@@ -33,6 +33,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue i
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import layout_digest
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import for_own_hosts
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.web import FAILURES, said_by
 
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 TIMEOUT = 20
@@ -85,8 +86,8 @@ class Server:
                     answers.append((answer.status, {k.lower(): v for k, v in answer.getheaders()}, body))
             finally:
                 connection.close()
-        except (OSError, http.client.HTTPException) as error:
-            raise ArtifactError(f"{self.url} can't be reached: {error}") from error
+        except FAILURES as error:
+            raise ArtifactError(f"{self.url} can't be reached: {said_by(error)}") from error
         return answers
 
 

@@ -39,7 +39,9 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import (
     install_toolchain,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import Package
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.bounded import within
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.locks import held
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.web import FAILURES, said_by
 
 CHUNK = 1 << 20
 AGENT = "cicd.sandbox"
@@ -113,7 +115,7 @@ def _passes(error: Exception) -> bool:
         return error.code in (408, 429) or error.code >= 500
     if isinstance(error, URLError):
         return isinstance(error.reason, ConnectionError | TimeoutError | socket.gaierror)
-    return isinstance(error, ConnectionError | TimeoutError | HTTPException)
+    return isinstance(error, ConnectionError | TimeoutError | HTTPException | EOFError)
 
 
 def _get(url: str, runner: Runner, read: Callable[[HTTPResponse], Found]) -> Found:
@@ -128,7 +130,7 @@ def _get(url: str, runner: Runner, read: Callable[[HTTPResponse], Found]) -> Fou
         try:
             with open_url(url, timeout=TIMEOUT, http_agent=AGENT, use_netrc=False) as answer:
                 return read(answer)
-        except (OSError, HTTPException) as error:
+        except FAILURES as error:
             if attempt == ATTEMPTS or not _passes(error):
                 raise ArtifactError(f"{url}: {error}") from error
             time.sleep(PAUSE * 2 ** (attempt - 1))
@@ -253,15 +255,22 @@ def fetch_entry(
 
 
 def reachable(url: str, timeout: float) -> str:
-    """Why a URL can't be had, or nothing if it can; one HEAD request."""
+    """Why a URL can't be had, or nothing if it can; one HEAD request, of no more than ``timeout`` seconds."""
+
+    def ask() -> None:
+        open_url(url, method="HEAD", timeout=timeout, http_agent=AGENT, use_netrc=False).close()
+
     try:
-        with open_url(url, method="HEAD", timeout=timeout, http_agent=AGENT, use_netrc=False):
-            return ""
+        # The limit of open_url is one of each step, and none of names.
+        within(timeout, ask)
+        return ""
     except HTTPError as error:
         # A registry answers 401 to who has not asked for a token: it is there.
         return "" if error.code == 401 else f"{url}: HTTP {error.code}"
-    except (OSError, HTTPException) as error:
-        return f"{url}: {getattr(error, 'reason', error)}"
+    except TimeoutError:
+        return f"{url}: no answer within {timeout:g} s"
+    except FAILURES as error:
+        return f"{url}: {said_by(error)}"
 
 
 def find_source(wanted: str, probes: Sequence[str], timeout: float) -> dict[str, str]:

@@ -8,6 +8,7 @@ import grp
 import hashlib
 import os
 import pwd
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.web import FAILURES, said_by
 
 SUMS = "SHA256SUMS"
 CHUNK = 1 << 20
@@ -84,13 +86,16 @@ class Store:
         except HTTPError as error:
             hint = ": it was not published; is it in artifacts_await?" if error.code == 404 else ""
             raise StoreError(f"{self._base}/{name}: HTTP {error.code}{hint}") from error
-        except (OSError, HTTPException) as error:
-            raise StoreError(f"{self._base}/{name}: {error}") from error
+        except FAILURES as error:
+            raise StoreError(f"{self._base}/{name}: {said_by(error)}") from error
 
     def sums(self) -> dict[str, str]:
         """File → SHA-256."""
-        with self._open(SUMS) as answer:
-            lines = answer.read().decode().splitlines()
+        try:
+            with self._open(SUMS) as answer:
+                lines = answer.read().decode().splitlines()
+        except FAILURES as error:
+            raise StoreError(f"{self._base}/{SUMS}: {said_by(error)}") from error
         return {name.lstrip("*"): value for value, _, name in (line.partition("  ") for line in lines) if name}
 
     def fetch(self, wanted: WantedFile, expected: str) -> None:
@@ -107,8 +112,8 @@ class Store:
                     remedy = f"Remove {urlsplit(self._base).path} from the store; the next run fills it again"
                     raise StoreError(f"{found}: it is damaged. {remedy}")
                 os.fchown(stream.fileno(), *wanted.ids())
-        except HTTPException as error:
-            raise StoreError(f"{self._base}/{wanted.name}: {error}") from error
+        except (HTTPException, EOFError, zlib.error) as error:
+            raise StoreError(f"{self._base}/{wanted.name}: {said_by(error)}") from error
 
 
 def file_sum(path: Path) -> str:

@@ -45,6 +45,11 @@ def within(seconds: float, function: Callable[[], Value]) -> Value:
     thread.join(max(0.0, seconds))
     if thread.is_alive():
         raise TimeoutError
-    if kept.error is not None:
-        raise kept.error
+    error, kept.error = kept.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            # An error knows its frames. One that knows the error would keep all that is open in them.
+            del error
     return kept.values[0]
