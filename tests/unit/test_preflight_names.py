@@ -15,6 +15,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.placing imp
     check_directories,
     check_kinds_of_networks,
     check_name_servers,
+    check_node_addresses,
     check_paths,
     check_placing,
     check_port_numbers,
@@ -274,6 +275,11 @@ def test_sockets_may_be_elsewhere() -> None:
 )
 def test_name_servers_that_pods_can_not_ask(servers: list[str], count: int) -> None:
     assert len(check_name_servers(inventory(settings=[Setting("cluster_name_servers", servers, "cp-1")]))) == count
+
+
+@pytest.mark.parametrize(("address", "count"), [("192.0.2.7", 0), ("cp-1", 1), ("fd00::1", 1), ("127.0.0.1", 1)])
+def test_addresses_of_nodes(address: str, count: int) -> None:
+    assert len(check_node_addresses(inventory(settings=[Setting("cluster_node_address", address, "cp-1")]))) == count
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def check_placing(
         *check_paths(inventory, roles),
         *check_kinds_of_networks(inventory),
         *check_name_servers(inventory),
+        *check_node_addresses(inventory),
         *check_requirements(inventory),
     ]
 
@@ -112,6 +113,20 @@ def check_directories(directories: Mapping[str, str], *, sockets_elsewhere: bool
         remedy = "Set ANSIBLE_SSH_CONTROL_PATH_DIR to a directory with a shorter name, which is yours alone."
         findings.append(Finding("HOME", found, "", remedy))
     return findings
+
+
+def check_node_addresses(inventory: Inventory) -> list[Finding]:
+    """Check addresses at which nodes reach each other: kubelets and certificates take no names there."""
+    return [
+        Finding(
+            setting.name,
+            f"{setting.value} of {setting.host} is no address of IPv4 at which others reach it",
+            inventory.origin(setting.name),
+            "Take the address of the interface that other nodes reach.",
+        )
+        for setting in inventory.settings
+        if setting.name == "cluster_node_address" and not is_usable(str(setting.value))
+    ]
 
 
 def check_requirements(inventory: Inventory) -> list[Finding]:
