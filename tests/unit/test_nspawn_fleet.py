@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
-from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import fleet, system
+from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import cgroups, fleet, system
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.machine import Action, MachineDirectory
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.site import Site, site_from
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.system import NspawnError
@@ -19,7 +19,10 @@ from nspawn_site import params
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, monkeypatch: Any) -> Site:
+    # A sandbox of this name may stand on this computer: its processes are not these machines'.
+    monkeypatch.setattr(cgroups, "CGROUPS", tmp_path / "no-cgroups")
+    (tmp_path / "no-cgroups").mkdir()
     return site_from(params(library=str(tmp_path)))
 
 
