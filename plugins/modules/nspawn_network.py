@@ -35,10 +35,6 @@ options:
     type: list
     elements: str
     default: []
-  library:
-    description: The sandbox's directory, where a changed kernel setting is remembered to be set back.
-    type: path
-    required: true
   state:
     description: Whether the network is there.
     type: str
@@ -58,7 +54,6 @@ EXAMPLES = r"""
     sandbox: dev
     network: 198.18.0.0/24
     guarded_networks: [10.244.0.0/16, 10.96.0.0/16]
-    library: /var/lib/cicd-sandbox/dev
 """
 
 RETURN = r"""
@@ -80,8 +75,6 @@ actions:
   sample: [make bridge sb-dev]
 """
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import settle
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import (
@@ -102,12 +95,10 @@ def main() -> None:
             "network": {"type": "str", "required": True},
             "guarded_networks": {"type": "list", "elements": "str", "default": []},
             "nat_addresses": {"type": "list", "elements": "str", "default": []},
-            "library": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
         },
         supports_check_mode=True,
     )
-    library = Path(module.params["library"])
     try:
         network = network_from(
             module.params["sandbox"],
@@ -116,11 +107,11 @@ def main() -> None:
             module.params["nat_addresses"],
         )
         if module.params["state"] == "absent":
-            actions = network_absent(network, library, dry_run=module.check_mode)
+            actions = network_absent(network, dry_run=module.check_mode)
         elif module.check_mode:
             actions = network_plan(network)
         else:
-            actions = network_present(network, library)
+            actions = network_present(network)
     except NspawnError as error:
         module.fail_json(msg=str(error))
     texts = [action.text(network) for action in actions]

@@ -8,6 +8,7 @@ import dataclasses
 import ipaddress
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -24,7 +25,10 @@ from nspawn_site import params
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, monkeypatch: Any) -> Site:
+    # A sandbox of this name may stand on this computer: its processes are not these machines'.
+    monkeypatch.setattr(cgroups, "CGROUPS", tmp_path / "no-cgroups")
+    (tmp_path / "no-cgroups").mkdir()
     return site_from(params(library=str(tmp_path)))
 
 
@@ -35,6 +39,53 @@ def test_the_command_line_binds_data_outside_the_overlay(site: Site) -> None:
     assert "--machine=dev-cp-1" in command
     assert "--network-bridge=sb-dev" in command
     assert "--system-call-filter=bpf" in command
+
+
+def test_a_machine_is_given_nothing_of_the_host_that_kubernetes_does_without(site: Site) -> None:
+    machine = MachineDirectory(site, site.machines[0])
+    line = " ".join(machine.command())
+    given = {word for part in machine.command() if part.startswith("--capability=") for word in part[13:].split(",")}
+    assert not given & {
+        "all",
+        *(
+            f"CAP_{name}"
+            for name in (
+                "MAC_ADMIN",
+                "MAC_OVERRIDE",
+                "SYSLOG",
+                "SYS_BOOT",
+                "SYS_MODULE",
+                "SYS_RAWIO",
+                "SYS_TIME",
+                "WAKE_ALARM",
+            )
+        ),
+    }
+    # systemd-nspawn's own default has it.
+    assert "--drop-capability=CAP_SYS_BOOT" in line
+    assert "/dev/" not in line
+    assert "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network\n" in machine.script()
+
+
+@pytest.mark.parametrize(("unified", "policy"), [(False, "auto"), (True, "closed")])
+def test_a_machines_unit_keeps_it_from_the_hosts_devices(
+    site: Site, monkeypatch: Any, unified: bool, policy: str
+) -> None:
+    monkeypatch.setattr(cgroups, "unified", lambda: unified)
+    unit = MachineDirectory(site, site.machines[0]).host_unit()
+    assert f"\nDevicePolicy={policy}\n" in unit
+    allowed = re.findall("^DeviceAllow=(.*)$", unit, re.MULTILINE)
+    assert allowed == (["char-pts rw", "/dev/net/tun rwm"] if unified else [])
+
+
+def test_a_kubelet_finds_what_it_would_otherwise_write_to_the_hosts_kernel(site: Site, monkeypatch: Any) -> None:
+    monkeypatch.setattr(system, "run", lambda line, **_: Path(line[-1]).write_text("key") and "")
+    machine = MachineDirectory(site, site.machines[0])
+    machine.write_files()
+    view = machine.root / units.KERNEL_VIEW_PATH
+    assert (view / "vm/overcommit_memory").read_text() == "1\n"
+    assert (view / "kernel/panic").read_text() == "10\n"
+    assert (machine.root / "etc/systemd/system/multi-user.target.wants/sandbox-kernel.service").is_symlink()
 
 
 @pytest.mark.parametrize("memory", [0, 512])

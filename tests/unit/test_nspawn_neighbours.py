@@ -35,10 +35,9 @@ class Host:
     machines: list[Namespace]
     others: list[Namespace]
     outside: Namespace
-    library: Path
 
     def make(self, network: nspawn_network.Network = NETWORK) -> list[Action]:
-        return nspawn_network.network_present(network, self.library)
+        return nspawn_network.network_present(network)
 
     def accepts(self) -> int:
         text = self.host.run("nft", "list", "ruleset") + self.host.run("iptables-legacy", "-S")
@@ -60,7 +59,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
     monkeypatch.setattr(system, "run", run)
     monkeypatch.setattr(firewall, "LEGACY_TABLES", host.proc / "net/ip_tables_names")
-    monkeypatch.setattr(nspawn_network, "_forwarding", lambda: "1")
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
     try:
         host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1")
@@ -78,7 +76,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         host.run("ip", "route", "add", "default", "via", OUTSIDE)
         outside.run("ip", "address", "add", "10.244.9.9/32", "dev", "lo")
         outside.run("ip", "route", "add", "198.18.77.0/24", "via", "203.0.113.1")
-        yield Host(host, machines, others, outside, tmp_path)
+        yield Host(host, machines, others, outside)
     finally:
         for namespace in reversed(made):
             namespace.close()
@@ -122,9 +120,9 @@ def test_nothing_of_it_stays(host: Host, kind: str) -> None:
     before = host.host.run("nft", "list", "ruleset"), host.host.run("iptables-legacy", "-S")
     host.make(WITH_NAT)
     assert host.accepts() >= 3
-    nspawn_network.network_absent(WITH_NAT, host.library, dry_run=True)
+    nspawn_network.network_absent(WITH_NAT, dry_run=True)
     assert host.accepts() >= 3
-    actions = nspawn_network.network_absent(WITH_NAT, host.library, dry_run=False)
+    actions = nspawn_network.network_absent(WITH_NAT, dry_run=False)
     assert Action.REMOVE_ACCEPTED in actions
     after = host.host.run("nft", "list", "ruleset"), host.host.run("iptables-legacy", "-S")
     assert after == before

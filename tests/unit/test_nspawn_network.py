@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import network as nspawn_network
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import system
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import network_from, route_conflicts
@@ -95,45 +94,10 @@ def test_links_are_found_by_their_whole_names(monkeypatch: Any) -> None:
     assert found["vb-dev-cp-1"] == ""
 
 
-class TestForwarding:
-    """The switch is the whole host's: the first sandbox that needs it turns it on, the last that goes turns it back."""
-
-    @pytest.fixture
-    def remaining(self, tmp_path: Path, monkeypatch: Any) -> list[str]:
-        """Give the tables of the sandboxes that stand; `one` turned forwarding on, `t-two` came later."""
-        remaining = ["cicd_sandbox_t_two"]
-        monkeypatch.setattr(nspawn_network, "FORWARDING", tmp_path / "switch")
-        monkeypatch.setattr(nspawn_network, "_links", lambda *_: [])
-        monkeypatch.setattr(nspawn_network, "tables", lambda: remaining)
-        (tmp_path / "switch").write_text("1")
-        (tmp_path / "library/t-two").mkdir(parents=True)
-        files.write_changed(tmp_path / "library/one/ip_forward", "0")
-        return remaining
-
-    def test_the_last_sandbox_sets_it_back(self, tmp_path: Path, remaining: list[str]) -> None:
-        library = tmp_path / "library"
-        one, two = network_from("one", "198.18.0.0/24"), network_from("t-two", "198.18.1.0/24")
-        nspawn_network.network_absent(one, library / "one", dry_run=True)
-        assert not (library / "t-two/ip_forward").exists()
-        assert nspawn_network.network_absent(one, library / "one", dry_run=False) == []
-        assert (tmp_path / "switch").read_text() == "1"
-        assert not (library / "one/ip_forward").exists()
-        remaining.clear()
-        actions = nspawn_network.network_absent(two, library / "t-two", dry_run=False)
-        assert [action.text(two) for action in actions] == ["set forwarding back (net.ipv4.ip_forward)"]
-        assert (tmp_path / "switch").read_text() == "0"
-
-    def test_what_the_other_one_remembers_stays(self, tmp_path: Path, remaining: list[str]) -> None:
-        library = tmp_path / "library"
-        files.write_changed(library / "t-two/ip_forward", "1")
-        nspawn_network.network_absent(network_from("one", "198.18.0.0/24"), library / "one", dry_run=False)
-        assert (library / "t-two/ip_forward").read_text() == "1"
-
-
 def test_nothing_is_to_be_removed_where_nft_was_never_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ip").write_text("#!/bin/sh\necho '[]'\n")
     (tmp_path / "ip").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert nspawn_network.network_absent(network_from("t-none", "198.18.99.0/24"), tmp_path, dry_run=False) == []
+    assert nspawn_network.network_absent(network_from("t-none", "198.18.99.0/24"), dry_run=False) == []

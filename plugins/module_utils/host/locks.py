@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
@@ -20,6 +20,21 @@ def held(path: Path) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"{os.getpid()}\n")
         stream.flush()
+        yield
+
+
+@contextmanager
+def held_directory(directory: Path) -> Iterator[None]:
+    """Hold a directory that others may remove when it is empty; it is made where it is missing."""
+    with ExitStack() as stack:
+        while True:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(descriptor), directory.stat()):
+                    break
         yield
 
 

@@ -18,30 +18,36 @@ def unified() -> bool:
     return (CGROUPS / "cgroup.controllers").exists()
 
 
+# The machine is in a group below the one with its limits: that is the top of what it sees, and it can lift no limit.
+INNER = "machine"
+
 # cgroup v2: every controller there is, for the machine's own systemd and its containers. Where one can't be handed on,
 # the console has the kernel's words.
 UNIFIED_CGROUP = """\
 limit={limit}
 group={root}
-for part in $(echo {group} | tr / ' '); do
+for part in $(echo {group}/{inner} | tr / ' '); do
   for controller in $(cat "$group/cgroup.controllers"); do
     echo "+$controller" > "$group/cgroup.subtree_control" || :
   done
   group="$group/$part"
   mkdir -p "$group"
 done
-if [ -n "$limit" ]; then echo "$limit" > "$group/memory.max"; fi
+if [ -n "$limit" ]; then echo "$limit" > "$group/../memory.max"; fi
 echo $$ > "$group/cgroup.procs"
 """
 
 
-# cgroup v1: a group in every hierarchy; cpuset wants its parent's values before it takes a process.
+# cgroup v1: a group in every hierarchy; cpuset wants its parent's values before it takes a process. Of the devices that
+# the kernel has or may get, each is refused that is not one of: null, zero, full, random, urandom; tty, console, ptmx;
+# tun; pseudo-terminals. They are named one by one, because runc starts no privileged container in a group that refuses
+# all but some; to make a node is not refused, because systemd and runc make them.
 LEGACY_CGROUPS = """\
 limit={limit}
 for controller in {root}/*; do
   [ -e "$controller/cgroup.procs" ] && [ ! -L "$controller" ] || continue
   group="$controller"
-  for part in $(echo {group} | tr / ' '); do
+  for part in $(echo {group}/{inner} | tr / ' '); do
     above="$group"
     group="$group/$part"
     mkdir -p "$group"
@@ -50,16 +56,36 @@ for controller in {root}/*; do
       cat "$above/cpuset.mems" > "$group/cpuset.mems"
     fi
   done
-  echo $$ > "$group/cgroup.procs"
 done
 if [ -n "$limit" ]; then echo "$limit" > "{root}/memory/{group}/memory.limit_in_bytes"; fi
+refused="{root}/devices/{group}/devices.deny"
+if [ -e "$refused" ]; then
+  echo "b *:* rw" > "$refused"
+  for major in $(seq 0 511); do
+    case $major in 1|5|10|13[6-9]|14[0-3]) ;; *) echo "c $major:* rw" > "$refused" ;; esac
+  done
+  for minor in $(seq 0 15); do
+    case $minor in 3|5|7|8|9) ;; *) echo "c 1:$minor rw" > "$refused" ;; esac
+  done
+  for minor in $(seq 3 255); do echo "c 5:$minor rw" > "$refused"; done
+  for minor in $(seq 0 511); do
+    case $minor in 200) ;; *) echo "c 10:$minor rw" > "$refused" ;; esac
+  done
+fi
+for controller in {root}/*; do
+  [ -e "$controller/cgroup.procs" ] && [ ! -L "$controller" ] || continue
+  echo $$ > "$controller/{group}/{inner}/cgroup.procs"
+done
 """
 
 
 def enter(group: str, memory_mb: int) -> str:
-    """Return the lines of a shell script that move it into a group of its own; ``memory_mb`` 0 sets no limit."""
+    """Return the lines of a shell script that move it into a group of its own; ``memory_mb`` 0 sets no limit.
+
+    With cgroup v1 the group also keeps it from the host's devices.
+    """
     own_group = UNIFIED_CGROUP if unified() else LEGACY_CGROUPS
-    return own_group.format(root=CGROUPS, group=group, limit=memory_mb * 1024 * 1024 or "")
+    return own_group.format(root=CGROUPS, group=group, inner=INNER, limit=memory_mb * 1024 * 1024 or "")
 
 
 def hierarchies() -> list[Path]:

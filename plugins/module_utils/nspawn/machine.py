@@ -35,6 +35,12 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.site import Ma
 UPLINK_RESOLVER = Path("/run/systemd/resolve/resolv.conf")
 RESOLVER = re.compile(r"--resolv-conf=\S+")
 
+# Besides those that systemd-nspawn leaves a machine, see capabilities(7): locked memory, and what containers may ask
+# for and CAP_SYS_ADMIN, which Kubernetes can't do without, allows anyway. Nothing of a machine loads modules, sets the
+# clock, reaches hardware past the kernel or reads the kernel's log.
+CAPABILITIES = ("CAP_BPF", "CAP_IPC_LOCK", "CAP_PERFMON")
+NO_CAPABILITIES = ("CAP_SYS_BOOT",)
+
 
 class Action(enum.Enum):
     """A step of a machine's life; the value is what a user reads."""
@@ -108,7 +114,8 @@ class MachineDirectory:
         line += [f"--directory={self.root}", f"--network-bridge={self.site.network.bridge}"]
         # At each start the name servers that the host has then: the root file system may be old.
         resolver = "uplink" if UPLINK_RESOLVER.exists() else "host"
-        line += ["--capability=all", "--bind=/dev/kmsg", f"--resolv-conf=replace-{resolver}", "--timezone=off"]
+        line += [f"--capability={','.join(CAPABILITIES)}", f"--drop-capability={','.join(NO_CAPABILITIES)}"]
+        line += [f"--resolv-conf=replace-{resolver}", "--timezone=off"]
         # With cgroup v2 a container's devices are a BPF program, which systemd-nspawn's filter would refuse to load.
         line += ["--console=pipe", "--system-call-filter=bpf"]
         line += [f"--bind={self.data(directory)}:{directory}" for directory in self.machine.data_directories]
@@ -120,7 +127,8 @@ class MachineDirectory:
 
     def script(self) -> str:
         """Return the start script. Without systemd, it first moves itself into cgroups of the machine's own."""
-        lines = ["#!/bin/sh", "set -eu", "export SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes"]
+        # /proc/sys and /sys are the host's: a machine may write what belongs to its own network.
+        lines = ["#!/bin/sh", "set -eu", "export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network"]
         if not system.has_systemd():
             lines.append(cgroups.enter(self.cgroup, self.machine.memory_mb))
         lines.append("exec " + shlex.join(self.command()))
@@ -133,7 +141,11 @@ class MachineDirectory:
         # A name with blanks or quotes systemd takes as an argument only.
         run = run if shlex.quote(run) == run else f'/bin/sh "{run}"'
         return units.HOST_UNIT.format(
-            machine=self.machine.name, sandbox=self.site.network.sandbox, run=run, memory=memory
+            machine=self.machine.name,
+            sandbox=self.site.network.sandbox,
+            run=run,
+            memory=memory,
+            devices=units.DEVICES if cgroups.unified() else units.LEGACY_DEVICES,
         )
 
     def settings_changed(self) -> bool:
@@ -172,6 +184,10 @@ class MachineDirectory:
                 ),
                 0o644,
             ),
+            units.KERNEL_UNIT_PATH: (units.KERNEL_UNIT, 0o644),
+        }
+        files |= {
+            f"{units.KERNEL_VIEW_PATH}/{name}": (f"{value}\n", 0o644) for name, value in units.KERNEL_VIEW.items()
         }
         if not cgroups.unified():
             files["etc/systemd/system/sandbox-cgroup.service"] = (units.CGROUP_UNIT, 0o644)

@@ -13,17 +13,12 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn import firewall, system
 
 # Interface names end at 15 characters; "sb-" and "vb-" are in front.
 SANDBOX_NAME = re.compile(r"[a-z][a-z0-9-]{0,11}\Z")
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-# Of a sandbox's library: what the switch was before it.
-SAVED_FORWARDING = "ip_forward"
 
 
 class Action(enum.Enum):
@@ -34,11 +29,9 @@ class Action(enum.Enum):
     BRING_UP = "bring {0.bridge} up"
     WRITE_RULES = "write nftables table {0.table}"
     ACCEPT = "accept what stays on {0.bridge} in the host's other chains of forwarding"
-    ALLOW_FORWARDING = "allow forwarding (net.ipv4.ip_forward)"
     REMOVE_ACCEPTED = "remove the rules of {0.bridge} from the host's other chains of forwarding"
     REMOVE_BRIDGE = "remove bridge {0.bridge}"
     REMOVE_RULES = "remove nftables table {0.table}"
-    RESTORE_FORWARDING = "set forwarding back (net.ipv4.ip_forward)"
 
     def text(self, network: Network) -> str:
         """Say what is done to a network."""
@@ -256,7 +249,6 @@ def network_plan(network: Network) -> list[Action]:
         Action.BRING_UP: bool(links) and "UP" not in links[0].get("flags", []),
         Action.WRITE_RULES: not _rules_match(network),
         Action.ACCEPT: bool(firewall.lacking(network.accepted)),
-        Action.ALLOW_FORWARDING: bool(network.nat) and _forwarding() != "1",
     }
     return [action for action, needed in lacking.items() if needed]
 
@@ -268,11 +260,7 @@ def _rules_match(network: Network) -> bool:
     return False
 
 
-def _forwarding() -> str:
-    return FORWARDING.read_text().strip()
-
-
-def network_present(network: Network, library: Path) -> list[Action]:
+def network_present(network: Network) -> list[Action]:
     """Make the bridge and its rules; return what was done."""
     actions = network_plan(network)
     for action in actions:
@@ -288,45 +276,23 @@ def network_present(network: Network, library: Path) -> list[Action]:
             system.run(["nft", "-f", "-"], stdin=f"table {table}\ndelete table {table}\n{network.ruleset()}")
         elif action is Action.ACCEPT:
             firewall.write(network.accepted, firewall.lacking(network.accepted))
-        elif action is Action.ALLOW_FORWARDING:
-            files.write_changed(library / SAVED_FORWARDING, _forwarding())
-            FORWARDING.write_text("1")
     return actions
 
 
-def network_absent(network: Network, library: Path, *, dry_run: bool) -> list[Action]:
-    """Take the bridge, the rules and a changed forwarding switch back; return what was done."""
-    standing = tables()
-    others = [name for name in standing if name != network.table]
-    saved = library / SAVED_FORWARDING
-    before = saved.read_text() if saved.exists() else None
+def network_absent(network: Network, *, dry_run: bool) -> list[Action]:
+    """Take the bridge and the rules away; return what was done."""
     accepting = [chain for chain in firewall.chains(network.accepted) if chain.marks]
     there = {
         Action.REMOVE_ACCEPTED: bool(accepting),
         Action.REMOVE_BRIDGE: bool(_links("link", "show", "dev", network.bridge)),
-        Action.REMOVE_RULES: network.table in standing,
-        Action.RESTORE_FORWARDING: before is not None and not others and _forwarding() != before,
+        Action.REMOVE_RULES: network.table in tables(),
     }
     actions = [action for action, needed in there.items() if needed]
-    if dry_run:
-        return actions
-    for action in actions:
+    for action in actions if not dry_run else []:
         if action is Action.REMOVE_ACCEPTED:
             firewall.remove(accepting)
         elif action is Action.REMOVE_BRIDGE:
             system.run(["ip", "link", "delete", network.bridge])
-        elif action is Action.REMOVE_RULES:
+        else:
             system.run(["nft", "delete", "table", "inet", network.table])
-        elif before is not None:
-            FORWARDING.write_text(before)
-    if before is not None:
-        _hand_on(saved, others)
-        saved.unlink()
     return actions
-
-
-def _hand_on(saved: Path, others: Sequence[str]) -> None:
-    """Leave a saved setting to another sandbox: the last one that goes sets it back."""
-    libraries = [path for path in sorted(saved.parent.parent.iterdir()) if table_of(path.name) in others]
-    if libraries and not (libraries[0] / saved.name).exists():
-        files.write_changed(libraries[0] / saved.name, saved.read_text())

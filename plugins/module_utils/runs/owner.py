@@ -8,18 +8,16 @@ home, has other keys, other CAs and another registry password, which a run would
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import json
 import os
 import pwd
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ansible_collections.cicd.sandbox.plugins.module_utils.host import files
+from ansible_collections.cicd.sandbox.plugins.module_utils.host import files, locks
 
 RECORD = "owner.json"
 # What teardown is told to remove a sandbox of somebody who is gone.
@@ -166,7 +164,7 @@ def claim(library: Path, mine: Owner, *, dry_run: bool) -> bool:
 
     Raise ForeignSandboxError where it is somebody else's, or where its addresses are another sandbox's.
     """
-    with _alone(library.parent, dry_run=dry_run):
+    with nullcontext() if dry_run and not library.parent.exists() else locks.held_directory(library.parent):
         owner = standing(library, mine)
         if owner is not None:
             raise ForeignSandboxError(refusal(owner, mine))
@@ -185,23 +183,6 @@ def claim(library: Path, mine: Owner, *, dry_run: bool) -> bool:
             library.chmod(0o755)
             files.write(library / RECORD, json.dumps(asdict(mine), indent=2) + "\n", 0o644)
         return True
-
-
-@contextmanager
-def _alone(directory: Path, *, dry_run: bool) -> Iterator[None]:
-    """Keep the directory of all sandboxes to oneself; it is made where it is missing."""
-    with ExitStack() as stack:
-        while not (dry_run and not directory.exists()):
-            if not dry_run:
-                directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            # Another sandbox's teardown may remove it meanwhile.
-            with suppress(FileNotFoundError):
-                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-                stack.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(descriptor), directory.stat()):
-                    break
-        yield
 
 
 def _real(path: str) -> str:
