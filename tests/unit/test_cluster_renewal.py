@@ -46,6 +46,7 @@ class Node:
             "__cluster_renewal_record": f"{self.directory}/renewed-",
             "__cluster_control_plane_paths": [],
             "__cluster_control_plane_written": {"checksums": {}},
+            "__cluster_keys_written": {"checksums": {}},
             "__cluster_kubelet_kubeconfig": str(self.kubeconfig),
             "__cluster_kubelet_pki": str(self.directory / "pki"),
             "__cluster_kubelet_certificates": str(self.directory / "certificates"),
