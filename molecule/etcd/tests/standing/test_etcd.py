@@ -37,7 +37,7 @@ def test_nothing_lies_ready_to_make_another_cluster(host):
     assert "ETCD_INITIAL_CLUSTER_STATE=existing" in host.file("/etc/etcd/etcd.env").content_string
 
 
-@pytest.mark.parametrize("port", [2379, 2380])
+@pytest.mark.parametrize("port", [2379, 2380, 2381])
 def test_nobody_is_let_in_without_a_certificate(host, port):
     ca = "/etc/etcd/pki/ca.crt"
     refused = host.run(f"curl --silent --cacert {ca} https://{host.check_output('hostname')}:{port}/health")
@@ -60,7 +60,15 @@ def test_a_certificate_of_another_ca_is_not_enough(host):
 
 def test_metrics_are_there_for_a_prometheus(host):
     address = MEMBERS[host.check_output("hostname")]
-    assert "etcd_server_has_leader 1" in host.check_output(f"curl --silent http://{address}:2381/metrics")
+    pki = STATE / "pki/etcd"
+    line = ["curl", "--silent", "--show-error", "--cacert", pki / "ca.crt", "--cert", pki / "metrics.crt"]
+    url = f"https://{address}:2381/metrics"
+    metrics = subprocess.run([*line, "--key", pki / "metrics.key", url], check=True, capture_output=True, text=True)
+    assert "etcd_server_has_leader 1" in metrics.stdout
+    assert (
+        host.run(f"curl --silent http://{address}:2381/metrics").stdout
+        == "Client sent an HTTP request to an HTTPS server.\n"
+    )
 
 
 def test_a_check_changes_nothing():
@@ -70,6 +78,6 @@ def test_a_check_changes_nothing():
     assert not any(f"changed={number}" in checked.stdout for number in range(1, 10)), checked.stdout
 
 
-@pytest.mark.parametrize("path", ["etcd.json", "pki/etcd/ca.key", "pki/etcd/admin.key"])
+@pytest.mark.parametrize("path", ["etcd.json", "pki/etcd/ca.key", "pki/etcd/admin.key", "pki/etcd/metrics.key"])
 def test_what_the_controller_keeps_is_the_users_alone(path):
     assert (STATE / path).stat().st_mode & 0o077 == 0
