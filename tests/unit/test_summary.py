@@ -90,3 +90,24 @@ def test_what_was_made_anew_for_security_updates_is_said(tmp_path: Path) -> None
     for name in ("root file system of the machines", base):
         assert f"made anew for security updates, older than 30 days: {name}" in said["text"]
     assert "made anew" not in summary(tmp_path, {})["text"]
+
+
+def test_what_was_changed_on_this_computer_is_said(tmp_path: Path) -> None:
+    settings, packages = tmp_path / "settings.json", tmp_path / "packages.json"
+    files = {"sandbox_host_settings_file": str(settings), "sandbox_host_packages_file": str(packages)}
+    untouched = summary(tmp_path, {}, **files)["text"]
+    assert "on this computer until" not in untouched
+    entry = {"before": "128", "set": "8192", "sandboxes": ["dev", "other"]}
+    others = {"before": "0", "set": "1", "sandboxes": ["other"]}
+    settings.write_text(json.dumps({"fs.inotify.max_user_instances": entry, "net.ipv4.ip_forward": others}))
+    packages.write_text('["buildah", "skopeo"]')
+    said = summary(tmp_path, {}, **files)["text"]
+    assert "Changed on this computer until make down\n  fs.inotify.max_user_instances: 128 -> 8192\n" in said
+    assert "ip_forward" not in said
+    assert "Installed on this computer until make clean: buildah, skopeo\n" in said
+
+
+def test_where_the_login_of_the_landing_page_is(tmp_path: Path) -> None:
+    said = summary(tmp_path, {}, sandbox_landing_user="reader")
+    (row,) = [row for row in said["secrets"] if row["what"] == "landing page, user reader"]
+    assert row["where"] == f"{tmp_path}/secrets/landing-password"

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers import ENDPOINT_PORT, Answer, get, machine, playbook
+from helpers import ENDPOINT_PORT, STATE, Answer, get, machine, playbook
 
 ENDPOINT = f"http://127.0.0.1:{ENDPOINT_PORT}"
 PAGE = """
@@ -27,20 +27,30 @@ http.server.ThreadingHTTPServer(("", 30080), Page).serve_forever()
 """
 
 
+LANDING = f"sandbox.localhost:{ENDPOINT_PORT}"
+
+
+def landing(path: str = "/") -> Answer:
+    """Ask for the landing page with its login."""
+    return get(f"{ENDPOINT}{path}", password=(STATE / "secrets/landing-password").read_text().strip(), Host=LANDING)
+
+
 def website(path: str = "/") -> Answer:
     return get(f"{ENDPOINT}{path}", Host=f"website.localhost:{ENDPOINT_PORT}")
 
 
 def test_a_name_that_leads_nowhere_says_which_do():
-    for name in (f"unknown.localhost:{ENDPOINT_PORT}", "127.0.0.1", f"sandbox.localhost:{ENDPOINT_PORT}"):
-        page = get(f"{ENDPOINT}/no/such/page", Host=name)
+    unknown = [
+        get(f"{ENDPOINT}/no/such/page", Host=name) for name in (f"unknown.localhost:{ENDPOINT_PORT}", "127.0.0.1")
+    ]
+    for page in [*unknown, landing("/no/such/page")]:
         assert page.status == 404
         assert f'href="//website.localhost:{ENDPOINT_PORT}/"' in page.body
         assert "no/such" not in page.body
 
 
 def test_until_there_is_a_landing_page_another_says_so_in_its_place():
-    page = get(f"{ENDPOINT}/", Host=f"sandbox.localhost:{ENDPOINT_PORT}")
+    page = landing()
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "is being made" in page.body
@@ -50,8 +60,29 @@ def test_until_there_is_a_landing_page_another_says_so_in_its_place():
 def test_the_landing_page_is_what_lies_there():
     infra = machine("infra-1")
     infra.check_output("mkdir -p /srv/www/test && echo 'here I am' > /srv/www/test/index.html")
-    assert get(f"{ENDPOINT}/test/", Host=f"sandbox.localhost:{ENDPOINT_PORT}").body == "here I am\n"
+    assert landing("/test/").body == "here I am\n"
     infra.check_output("rm -r /srv/www/test")
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+@pytest.mark.parametrize("path", ["/", "/no/such/page", "/index.html"])
+def test_the_landing_page_tells_nothing_without_its_login(path, password):
+    """It names machines, addresses and where secrets are."""
+    page = get(f"{ENDPOINT}{path}", password=password, Host=LANDING)
+    assert page.status == 401
+    assert "198.18" not in page.body
+    assert "localhost" not in page.body
+
+
+def test_the_landing_pages_password_is_its_own_and_kept_as_a_hash():
+    secrets = {name: STATE / "secrets" / f"{name}-password" for name in ("landing", "registry")}
+    passwords = {name: path.read_text().strip() for name, path in secrets.items()}
+    assert passwords["landing"] != passwords["registry"]
+    assert secrets["landing"].stat().st_mode & 0o077 == 0
+    kept = machine("infra-1").file("/etc/nginx/landing.htpasswd")
+    assert kept.mode == 0o640
+    assert kept.content_string.startswith("sandbox:$2y$")
+    assert passwords["landing"] not in kept.content_string
 
 
 def test_the_local_endpoint_is_open_on_both_loopbacks_only():

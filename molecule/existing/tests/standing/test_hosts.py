@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
 import ssl
 import stat
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -118,8 +120,15 @@ def test_the_website_answers_on_the_infra_host():
     request = urllib.request.Request("http://infra-1/", headers={"Host": "website.lab.internal"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert '<th scope="row">' in answer.read().decode()
-    request = urllib.request.Request("http://infra-1/", headers={"Host": "sandbox.lab.internal"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+
+
+def test_the_landing_page_tells_those_who_log_in():
+    host = {"Host": "sandbox.lab.internal"}
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(urllib.request.Request("http://infra-1/", headers=host), timeout=10)
+    login = f"sandbox:{(STATE / 'secrets/landing-password').read_text().strip()}"
+    host["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    with urllib.request.urlopen(urllib.request.Request("http://infra-1/", headers=host), timeout=10) as answer:
         page = answer.read().decode()
     assert [address for address in HOSTS.values() if address not in page] == []
 
