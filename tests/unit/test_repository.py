@@ -211,5 +211,5 @@ def test_tags_ask_nothing_of_other_roles() -> None:
     """Ansible checks the arguments of a role that a play lists on all of its hosts, whatever tags are asked for."""
     listed = output("ansible-playbook", "site.yml", "--inventory=inventories/dev", "--tags=apps", "--list-tasks")
     assert "Deploy the applications" in listed
-    # What runs whatever the tags are; and preflight, which is listed since it looks at the inventory before its own values.
+    # What runs whatever the tags are; and preflight, which looks at the inventory before its own values.
     assert set(re.findall(r"(\w+) : Validating arguments", listed)) <= {"sandbox", "summary", "preflight"}
