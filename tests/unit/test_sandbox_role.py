@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,43 @@ def test_a_name_that_leads_nowhere_ends_the_run(tmp_path: Path) -> None:
     run = play(tmp_path, "worker-1.invalid", fails=True)
     assert "worker-1.invalid: its name worker-1.invalid has no IPv4 address here" in run.text
     assert "Set ansible_host" in run.text
+
+
+CLEAN = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: cicd.sandbox.sandbox, tasks_from: packages_absent}
+"""
+
+
+def cleaned(directory: Path, **answers: str) -> tuple[PlaybookRun, Path]:
+    """Have packages removed; dpkg knows one that was installed for sandboxes, or none of them."""
+    record = directory / "cache/host-packages.json"
+    record.parent.mkdir(exist_ok=True)
+    record.write_text('["made-up"]')
+    (directory / "dpkg-query").write_text(f"#!/bin/sh\nprintf '{answers.get('dpkg', '')}'\n")
+    (directory / "dpkg-query").chmod(0o755)
+    (directory / "play.yml").write_text(CLEAN)
+    values = {
+        "sandbox_host_packages_file": str(record),
+        "sandbox_host_settings_file": str(directory / "library/host-settings.json"),
+        "ansible_become": False,
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    arguments = ["--inventory=localhost,", "--connection=local", f"--extra-vars={json.dumps(values)}"]
+    return run_playbook(directory / "play.yml", *arguments, programs=directory), record
+
+
+def test_packages_stay_while_a_sandbox_stands(tmp_path: Path) -> None:
+    (tmp_path / "library/another").mkdir(parents=True)
+    run, record = cleaned(tmp_path, dpkg=r"installed\tmade-up\tno\t\t\n")
+    assert "removed:" not in run.text
+    assert record.exists()
+
+
+def test_packages_that_others_need_stay_and_are_told(tmp_path: Path) -> None:
+    run, record = cleaned(tmp_path, dpkg=r"installed\tmade-up\tno\t\t\ninstalled\ttheirs\tno\tmade-up\t\n")
+    assert "kept, because other packages need them: made-up" in run.text
+    assert not record.exists()
+    assert "WARNING" not in run.text
