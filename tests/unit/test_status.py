@@ -13,7 +13,8 @@ import yaml
 from ansible_collections.cicd.sandbox.plugins.filter.api_server_checks import api_server_checks
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import read_checks
 from ansible_collections.cicd.sandbox.plugins.module_utils.summary.problems import problems
-from local_server import make_authority, write_kubeconfig
+from kubernetes_objects import fixture
+from local_server import Answer, FakeKubernetes, make_authority, serving, serving_kubernetes, write_kubeconfig
 from playbook_run import PlaybookRun, run_playbook
 
 WELL: dict[str, Any] = {"certificates": []}
@@ -100,6 +101,83 @@ def status(state: Path) -> PlaybookRun:
     path = state.with_name("hosts.yml")
     path.write_text(yaml.safe_dump({"all": inventory}), encoding="utf-8")
     return run_playbook("playbooks/status.yml", f"--inventory={path}", fails=True)
+
+
+class Standing:
+    """A sandbox that answers: machines are this computer, with a systemd that only pretends."""
+
+    def __init__(self, directory: Path) -> None:
+        self.state = directory / "state"
+        (self.state / "pki").mkdir(parents=True)
+        self.directory = directory
+        self.cluster = FakeKubernetes(
+            [fixture("deployment_unavailable"), fixture("pod_crash_loop"), *fixture("events")]
+        )
+        self.cluster.objects[0]["status"] |= {"readyReplicas": 2, "availableReplicas": 2}
+        self.page = Answer(200, b"Quotes")
+        self.units = dict.fromkeys(["etcd", "haproxy", "nginx", "docker-registry"], "active")
+
+    def status(self, *, fails: bool) -> list[str]:
+        """Run the playbook; return the lines that say what ails the sandbox."""
+        systemctl = "".join(
+            f"[ $word != {name} ] || printf 'Id={name}.service\\nLoadState=loaded\\nActiveState={state}\\n\\n'\n"
+            for name, state in self.units.items()
+        )
+        for name, script in {"systemctl": f"for word; do\n{systemctl}done", "journalctl": "echo $1 says"}.items():
+            (self.directory / name).write_text(f"#!/bin/sh\n{script}\n")
+            (self.directory / name).chmod(0o755)
+        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        with (
+            serving_kubernetes(self.cluster, self.state / "kubeconfig"),
+            serving(lambda request: self.page) as server,
+        ):
+            checks = [
+                {"name": "front-end", "kubernetes": {"kind": "Deployment", "namespace": "apps", "name": "front-end"}},
+                {"name": "landing page", "url": f"http://127.0.0.1:{server.port}/"},
+            ]
+            variables = {"sandbox_name": "t-status", "sandbox_state_directory": str(self.state), "smoke_checks": checks}
+            groups = {
+                "infra": {"hosts": {"infra-1": {"ansible_host": "127.0.0.1"}}},
+                "etcd": {"hosts": {"etcd-1": {"ansible_host": "127.0.0.1"}}},
+            }
+            inventory = {
+                "hosts": {"localhost": {}},
+                "children": {"machines": {"children": groups}},
+                "vars": variables | local,
+            }
+            path = self.directory / "hosts.yml"
+            path.write_text(yaml.safe_dump({"all": inventory}), encoding="utf-8")
+            run = run_playbook("playbooks/status.yml", f"--inventory={path}", programs=self.directory, fails=fails)
+        assert (run.returncode != 0) == fails
+        return run.answers[-1].result["msg"].splitlines() if fails else []
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    assert Standing(tmp_path).status(fails=False) == []
+
+
+def test_one_member_of_etcd_is_down(tmp_path: Path) -> None:
+    """Nothing else ails the sandbox; its host is asked all the same."""
+    standing = Standing(tmp_path)
+    standing.units["etcd"] = "failed"
+    assert standing.status(fails=True) == [
+        "etcd-1: etcd.service is failed. It wrote last:",
+        "  --unit=etcd.service says",
+    ]
+
+
+def test_a_service_is_down_and_a_pod_crashes(tmp_path: Path) -> None:
+    """What does not answer is said with what its host says of its services, and what ails the pods behind it."""
+    standing = Standing(tmp_path)
+    standing.units["nginx"] = "inactive"
+    standing.page = Answer(503)
+    standing.cluster.objects[0]["status"] |= {"availableReplicas": 1}
+    standing.cluster.logs["front-end-5d4-crash/front-end/previous"] = "Error: API_URL is not set"
+    said = standing.status(fails=True)
+    assert said[0] == "infra-1: nginx.service is inactive. It wrote last:"
+    assert any(line.startswith("landing page: status 503, expected 200") for line in said)
+    assert any(line.startswith("front-end: Deployment apps/front-end: 1 of 2 replicas available") for line in said)
+    assert "Error: API_URL is not set" in [line.strip() for line in said]
 
 
 def test_nothing_is_there(state: Path) -> None:
