@@ -43,9 +43,9 @@ mkdir -p "$cache"
 rm --force /mnt/root/etc/resolv.conf
 touch /mnt/root/etc/resolv.conf
 
-# The view ends with this script, also where that is killed.
+# The view ends with this script, also where that is killed. It does not change the mode of the kernel's log.
 SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes setpriv --pdeathsig TERM systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
-  --machine="$name" --directory=/mnt/root --private-network --capability=all --bind=/dev/kmsg --resolv-conf=off \
+  --machine="$name" --directory=/mnt/root --private-network --capability=all --bind-ro=/dev/kmsg --resolv-conf=off \
   --timezone=off --console=pipe --system-call-filter=bpf --bind="$PWD" --bind="$cache" \
   --bind="$library:/var/lib/cicd-sandbox" systemd.unit=basic.target >"$console" 2>&1 </dev/null &
 nspawn=$!
