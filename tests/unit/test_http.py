@@ -225,6 +225,12 @@ def test_a_name_server_that_is_silent_has_no_more_time_than_the_request(monkeypa
     release.set()
 
 
+def test_a_name_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: [])
+    with pytest.raises(HttpError, match=r"^website\.example:80: the name has no address$"):
+        send(Request("http://website.example/"), LIMIT)
+
+
 def test_addresses_of_a_name_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is silent leaves time for the next; all of them together have no more than the request."""
     with serving(pages) as server:

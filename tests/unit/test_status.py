@@ -117,7 +117,7 @@ class Standing:
         self.page = Answer(200, b"Quotes")
         self.units = dict.fromkeys(["etcd", "haproxy", "nginx", "docker-registry"], "active")
 
-    def status(self, *, fails: bool) -> list[str]:
+    def status(self, *arguments: str, fails: bool) -> list[str]:
         """Run the playbook; return the lines that say what ails the sandbox."""
         systemctl = "".join(
             f"[ $word != {name} ] || printf 'Id={name}.service\\nLoadState=loaded\\nActiveState={state}\\n\\n'\n"
@@ -147,13 +147,22 @@ class Standing:
             }
             path = self.directory / "hosts.yml"
             path.write_text(yaml.safe_dump({"all": inventory}), encoding="utf-8")
-            run = run_playbook("playbooks/status.yml", f"--inventory={path}", programs=self.directory, fails=fails)
+            run = run_playbook(
+                "playbooks/status.yml", f"--inventory={path}", *arguments, programs=self.directory, fails=fails
+            )
         assert (run.returncode != 0) == fails
         return run.answers[-1].result["msg"].splitlines() if fails else []
 
 
 def test_all_is_well(tmp_path: Path) -> None:
     assert Standing(tmp_path).status(fails=False) == []
+
+
+def test_the_tag_of_the_playbook_only_looks_too(tmp_path: Path) -> None:
+    """Roles are there for what they know: none makes a CA, or checks for two minutes."""
+    assert Standing(tmp_path).status("--tags=status", fails=False) == []
+    assert list((tmp_path / "state/pki").iterdir()) == []
+    assert not (tmp_path / "state/reports").exists()
 
 
 def test_one_member_of_etcd_is_down(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def _connect(address: Address, until: float) -> socket.socket:
     late = [exc for exc in errors if isinstance(exc, TimeoutError)]
     if late and not refused:
         raise TimeoutError
-    raise HttpError(f"{address.where}: {_words((refused or errors)[0])}")
+    raise HttpError(f"{address.where}: {_words((refused or errors or [OSError('the name has no address')])[0])}")
 
 
 def _places(address: Address, until: float) -> list[tuple[socket.AddressFamily, Any]]:
