@@ -153,7 +153,10 @@ def sources(component: dict[str, Any]) -> tuple[str, str]:
         if image.get("official", True):
             official.append("image")
     official += [f"<{release['url']}>" for release in component.get("release", [])]
-    return "; ".join(built) or "Debian packages", "; ".join(dict.fromkeys(official)) or "none: always built"
+    if not built:
+        built = [f"folders of Go module `{module['module']}`" for module in component.get("modules", [])]
+    made = "; ".join(dict.fromkeys(built)) or "Debian packages"
+    return made, "; ".join(dict.fromkeys(official)) or "none: always built"
 
 
 def components() -> str:
@@ -167,7 +170,7 @@ def components() -> str:
         parts.append(f"## {name} {component['version']}\n")
         parts.append(" ".join(comment) + "\n")
         rows = {
-            "Awaited by": ", ".join(f"`{role}`" for role in component["roles"]) or "tests alone",
+            "Awaited by": ", ".join(f"`{role}`" for role in component["roles"]) or "no role",
             "Built from": built,
             "Versions that can be built": ", ".join(versions.known_versions(component, "build") or []),
             "Official": official,
