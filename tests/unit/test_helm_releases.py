@@ -179,9 +179,14 @@ def test_a_release_that_can_t_get_ready_is_not_waited_for(
     replicas = {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
-        "metadata": {"name": "web-b", "namespace": "shop", "annotations": revision, "ownerReferences": [{"uid": "u"}]},
+        "metadata": {
+            "name": "web-b",
+            "namespace": "shop",
+            "annotations": revision,
+            "labels": {"pod-template-hash": "b"},
+            "ownerReferences": [{"uid": "u"}],
+        },
     }
-    replicas["metadata"]["labels"] = {"pod-template-hash": "b"}  # type: ignore[index]
     pod = fixture("pod_crash_loop")
     pod["metadata"] |= {"namespace": "shop", "labels": {"app": "web", "pod-template-hash": "a"}}
     pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "InvalidImageName"}}
