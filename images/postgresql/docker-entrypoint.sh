@@ -1,12 +1,22 @@
 #!/bin/sh
 # Makes the database cluster at the first start, then becomes the server. It understands what Docker's image does:
 # POSTGRES_PASSWORD_FILE or POSTGRES_PASSWORD, POSTGRES_USER (postgres), POSTGRES_DB (the user's name), PGDATA.
+# The password becomes the user's at each start, so that a new one only takes a restart.
 set -eu
 
 user="${POSTGRES_USER:-postgres}"
 database="${POSTGRES_DB:-$user}"
 sockets=/run/postgresql
 [ -w "$sockets" ] || sockets=/tmp
+
+password() {
+    if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
+        # As initdb reads it.
+        head -n 1 "$POSTGRES_PASSWORD_FILE"
+    else
+        printf '%s\n' "${POSTGRES_PASSWORD:-}"
+    fi
+}
 
 initialize() {
     new="$PGDATA.new"
@@ -39,8 +49,23 @@ initialize() {
     mv "$new" "$PGDATA"
 }
 
+# A server alone with its data asks for no password. A standby has its passwords from the server that it follows.
+set_password() {
+    if [ -e "$PGDATA/standby.signal" ] || [ -z "$(password)" ]; then
+        return
+    fi
+    quoted=$(password | sed "s/'/''/g")
+    # Two line breaks end a statement of -j.
+    printf "SET standard_conforming_strings = on;\n\nALTER ROLE \"%s\" PASSWORD '%s';\n\n" "$user" "$quoted" |
+        postgres --single -j -D "$PGDATA" -c log_statement=none -c log_min_error_statement=panic postgres > /dev/null
+}
+
 if [ "${1:-}" = postgres ]; then
-    [ -s "$PGDATA/PG_VERSION" ] || initialize
+    if [ -s "$PGDATA/PG_VERSION" ]; then
+        set_password
+    else
+        initialize
+    fi
     shift
     set -- postgres -c "unix_socket_directories=$sockets" "$@"
 fi

@@ -52,7 +52,7 @@ RETURN = r"""
 _value:
   description: >-
     C(components), to be published before; C(namespaces), each with its labels; C(secrets), each with C(namespace),
-    C(name), C(files) and C(lengths) by key; and, once all components are published, C(releases) as of
+    C(name), C(files), C(lengths) and C(earlier) by key; and, once all components are published, C(releases) as of
     M(cicd.sandbox.helm_releases).
   type: dict
 """

@@ -17,6 +17,9 @@ description:
   - What there is to do is known from one look at Helm's own records, decoded here, so that a release that is current
     costs no call of Helm. A release is current when chart, values and revision are those of its record, file by file,
     and none of its objects has been removed since.
+  - Pods of the chart C(workload) carry checksums of the Secrets and ConfigMaps that they read, whoever made these
+    (C(env), C(envFrom), C(secretFiles), C(extraVolumes)). One that changes makes the release outdated, and its pods are
+    replaced.
   - A release that does not come up is told with what Helm says, and with state, events and last log lines of the Jobs
     and pods behind it.
   - Variables of the environment that speak of other clusters (C(HELM_*), C(KUBE*)) have no effect.
@@ -99,6 +102,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.helm.plan import (
     wanted_releases,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.helm.records import RecordError
+from ansible_collections.cicd.sandbox.plugins.module_utils.helm.references import with_checksums
 from ansible_collections.cicd.sandbox.plugins.module_utils.helm.running import Helm, Installer, Outcome, explain
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, KubernetesError
 
@@ -117,7 +121,7 @@ def main() -> None:
     api = KubernetesApi(module.params["kubeconfig"])
     try:
         check_order(wanted)
-        found = survey(api, wanted)
+        found = survey(api, with_checksums(api, wanted))
         due = [one for one in found if one.state is not State.CURRENT]
         diff = [one.diff() for one in due]
         outcomes = [Outcome(one) for one in found]

@@ -42,6 +42,10 @@ options:
         description: How long the value of each key is made; of no effect here.
         type: dict
         default: {}
+      earlier:
+        description: Key → the key that has to hold its earlier values.
+        type: dict
+        default: {}
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -115,6 +119,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.helm.prerequisites im
     secrets_to_apply,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.helm.records import RecordError
+from ansible_collections.cicd.sandbox.plugins.module_utils.helm.references import with_checksums
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, KubernetesError
 
 
@@ -124,6 +129,7 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "files": {"type": "dict", "required": True},
         "lengths": {"type": "dict", "default": {}},
+        "earlier": {"type": "dict", "default": {}},
     }
     module = AnsibleModule(
         argument_spec={
@@ -135,13 +141,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = wanted_releases(module.params["releases"])
-    secrets = [WantedSecret(item["namespace"], item["name"], item["files"]) for item in module.params["secrets"]]
+    secrets = [
+        WantedSecret(item["namespace"], item["name"], item["files"], item["earlier"])
+        for item in module.params["secrets"]
+    ]
     api = KubernetesApi(module.params["kubeconfig"])
     try:
         check_order(wanted)
         namespaces = namespaces_to_apply(api, module.params["namespaces"])
         due = secrets_to_apply(api, secrets)
-        found = survey(api, wanted)
+        found = survey(api, with_checksums(api, wanted))
         done = not namespaces and not due and settled(api, found)
     except (PlanError, ChartError, RecordError, KubernetesError) as error:
         module.fail_json(msg=str(error))

@@ -733,7 +733,11 @@ def test_sample_front_end_lets_the_load_balancer_in() -> None:
 
 def test_sample_business_logic() -> None:
     documents = render(sample("business-logic"), "business-logic")
-    assert secrets(documents) == {POSTGRESQL_PASSWORD, ("business-logic", "secret-key")}
+    assert secrets(documents) == {
+        POSTGRESQL_PASSWORD,
+        ("postgresql", "password-earlier"),
+        ("business-logic", "secret-key"),
+    }
     readiness, liveness = (
         container(documents)[f"{name}Probe"]["httpGet"]["path"] for name in ("readiness", "liveness")
     )
@@ -763,6 +767,7 @@ def test_sample_releases_may_talk_to_each_other_as_declared() -> None:
     assert {(caller, called) for caller, called, _ in calls} == {
         ("front-end", "business-logic"),
         ("business-logic", "postgresql"),
+        ("postgresql-password", "postgresql"),
     }
     for caller, called, ports in calls:
         rules = values[called]["networkPolicy"]["ingress"].values()

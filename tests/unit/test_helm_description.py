@@ -90,6 +90,7 @@ def test_secrets_are_made_of_files(tmp_path: Path) -> None:
         "name": "db",
         "files": {key: str(tmp_path / f"secrets/db-{key}") for key in ("password", "key")},
         "lengths": {"password": 32, "key": 64},
+        "earlier": {},
     }
     with pytest.raises(AnsibleFilterError, match="release b: another release makes the Secret db, too"):
         read(tmp_path, one, {**one, "name": "b"})

@@ -77,7 +77,11 @@ class Cluster(FakeKubernetes):
             self.objects.remove(gone[0])
             return json_answer(gone[0])
         made = json.loads(request.body)
-        if not request.query.get("dryRun"):
+        if request.method == "PATCH":
+            (item,) = (one for one in self.objects if one["metadata"]["name"] == parts[-1])
+            item["data"] |= made.get("data", {})
+            made = item
+        elif not request.query.get("dryRun"):
             self.objects.append(made)
         return json_answer(made, 201)
 
@@ -211,6 +215,27 @@ def test_what_the_api_server_refuses_is_said_without_secrets(directory: Path, cl
     assert not any(word in told for plain in passwords for word in (plain, base64.b64encode(plain.encode()).decode()))
 
 
+def decoded(secret: dict[str, Any]) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def test_a_password_that_is_put_there_reaches_the_pods_with_the_one_before(directory: Path, cluster: Cluster) -> None:
+    assert play(directory, role="apps")[1] == ""
+    first = (directory / "secrets/postgresql-password").read_text().strip()
+    names = ("postgresql", "business-logic", "postgresql-password", "front-end")
+    before = {name: load(directory / f"bin/helm.{name}.values") for name in names}
+    (directory / "secrets/postgresql-password").write_text("another\n")
+    assert play(directory, role="apps")[1] == ""
+    made = [item for item in cluster.objects if item["metadata"]["name"] == "postgresql"]
+    assert decoded(made[0]) == {"password": "another", "password-earlier": first}
+    after = {name: load(directory / f"bin/helm.{name}.values") for name in names}
+    # The database goes on; those that know its password are made anew.
+    assert {name for name in names if before[name] != after[name]} == {"business-logic", "postgresql-password"}
+    (directory / "secrets/postgresql-password").write_text(f"{first}\n")
+    assert play(directory, role="apps")[1] == ""
+    assert decoded(made[0]) == {"password": first, "password-earlier": "another"}
+
+
 def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) -> None:
     more = {"front-end": {"replicas": 3}}
     assert play(directory, role="apps", sandbox_domain="example.org", apps_sample_values=more)[1] == ""
@@ -222,7 +247,7 @@ def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) ->
 def test_an_application_of_ones_own_stands_beside_the_sample_or_alone(directory: Path) -> None:
     assert play(directory, role="apps", apps_releases=[WEB])[1] == ""
     names = {path.name.split(".")[1] for path in directory.glob("bin/helm.*.values")}
-    assert names == {"postgresql", "business-logic", "front-end", "web"}
+    assert names == {"postgresql", "business-logic", "postgresql-password", "front-end", "web"}
     for path in directory.glob("bin/helm.*.values"):
         path.unlink()
     assert play(directory, role="apps", apps_releases=[WEB], apps_sample_enabled=False)[1] == ""

@@ -13,11 +13,18 @@ from business_logic.problems import Problem
 
 UNAVAILABLE = (OperationalError, InterfaceError)
 RETRY_AFTER = "2"
+# The server's words for the state 28P01, which libpq does not hand on for a connection that never was.
+REFUSED = "password authentication failed"
 
 
 def reason(error: BaseException) -> str:
     """The database driver's words in one line. They name host, port and user, never the password."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database does not take the password, nor an earlier one: asking again does not help."""
+    return REFUSED in str(error)
 
 
 def unavailable() -> Problem:

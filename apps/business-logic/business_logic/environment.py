@@ -86,6 +86,17 @@ class _Reader:
             self.problem(f"{name}_FILE", f'"{path}" is empty')
         return ""
 
+    def lines(self, name: str) -> list[str]:
+        """The lines of the file that NAME_FILE names, none where it names none; the file may be empty."""
+        path = self.text(f"{name}_FILE")
+        try:
+            return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line] if path else []
+        except OSError as error:
+            self.problem(f"{name}_FILE", f'can\'t read "{path}": {error.strerror}')
+        except UnicodeDecodeError:
+            self.problem(f"{name}_FILE", f'"{path}" is not a text file in UTF-8')
+        return []
+
     def failed(self, *names: str) -> bool:
         """Whether something wrong was found with one of these variables already."""
         return any(problem.partition(":")[0] in names for problem in self.problems)
@@ -178,7 +189,8 @@ def _read_database(reader: _Reader) -> dict[str, Any]:
     database = {"CONN_MAX_AGE": max_age, "CONN_HEALTH_CHECKS": True, **read(reader, password)}
     if "ENGINE" in database:
         return database
-    database["ENGINE"] = "django.db.backends.postgresql"
+    database["ENGINE"] = "business_logic.postgresql"
+    database["EARLIER_PASSWORDS"] = reader.lines("PGPASSWORD_EARLIER")
     database["OPTIONS"] = {
         "application_name": "business-logic",
         "connect_timeout": connect_timeout,

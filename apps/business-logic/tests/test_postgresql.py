@@ -162,6 +162,63 @@ def test_statement_that_takes_too_long(tmp_path: Path) -> None:
         assert "statement timeout" in server.log.read_text()
 
 
+class TestPassword:
+    """A role of this class alone, so that the other tests keep their password."""
+
+    ROLE = "quotes_of_test_password"
+
+    @pytest.fixture(autouse=True)
+    def _role(self) -> Iterator[None]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP ROLE IF EXISTS {self.ROLE}")
+            cursor.execute(f"CREATE ROLE {self.ROLE} SUPERUSER LOGIN PASSWORD 'first'")
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP ROLE {self.ROLE}")
+
+    def variables(self, directory: Path, password: str, *earlier: str) -> dict[str, str]:
+        """Two files, as a Secret of Kubernetes holds them."""
+        files = {"PGPASSWORD_FILE": password, "PGPASSWORD_EARLIER_FILE": "\n".join(earlier)}
+        names = {}
+        for name, content in files.items():
+            path = directory / f"{name}.{password}"
+            path.write_text(content)
+            names[name] = str(path)
+        return {"PGUSER": self.ROLE, "DATABASE_CONNECTION_MAX_AGE": "0", **names}
+
+    def test_a_new_password_loses_no_request(self, tmp_path: Path) -> None:
+        old, new = self.variables(tmp_path, "first"), self.variables(tmp_path, "it's\\new", "never was", "first")
+        with Server(tmp_path / "old", **variables(**old)) as before:
+            assert before.get("/api/quotes/").status == 200
+            with Server(tmp_path / "new", **variables(**new)) as after, ThreadPoolExecutor(4) as pool:
+                # The old server ends before the password changes; the new one serves all the while.
+                assert before.get("/api/quotes/").status == 200
+                asked = [pool.submit(after.get, "/api/quotes/") for _ in range(60)]
+                changed = manage("set_database_password", **new)
+                asked += [pool.submit(after.get, "/api/quotes/") for _ in range(60)]
+                assert changed.stdout == "The password was changed from an earlier one.\n", changed.stderr
+                assert {answer.result().status for answer in asked} == {200}
+                assert before.get("/api/quotes/").status == 503
+        again = manage("set_database_password", **new)
+        assert again.stdout == "The password is the database's.\n", again.stderr
+
+    @pytest.mark.parametrize("command", ["set_database_password", "wait_for_database"])
+    def test_a_password_that_never_was_is_told_at_once(self, tmp_path: Path, command: str) -> None:
+        began = time.monotonic()
+        refused = manage(command, **self.variables(tmp_path, "wrong", "wrong too"))
+        assert refused.returncode == 1
+        assert "the password" in refused.stderr
+        assert "earlier" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "wrong too" not in refused.stderr
+        assert time.monotonic() - began < 30
+
+    def test_where_the_database_is_away_it_says_so(self, tmp_path: Path) -> None:
+        refused = manage("set_database_password", PGPORT="1", **self.variables(tmp_path, "first"))
+        assert refused.returncode == 1
+        assert "does not answer: connection failed" in refused.stderr
+
+
 class TestMigrations:
     NAME = "quotes_of_test_migrations"
 

@@ -113,7 +113,7 @@ def namespaces(releases: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str
 
 
 def secrets(releases: Sequence[Mapping[str, Any]], directory: Path) -> list[dict[str, Any]]:
-    """The Secrets that releases need: namespace, name, and by key file and length. Raises DescriptionError."""
+    """The Secrets that releases need: namespace, name, and by key file, length, earlier. Raises DescriptionError."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for release in releases:
         for name, keys in (release.get("secrets") or {}).items():
@@ -124,5 +124,6 @@ def secrets(releases: Sequence[Mapping[str, Any]], directory: Path) -> list[dict
                 "name": name,
                 "files": {key: str(directory / f"{name}-{key}") for key in keys},
                 "lengths": {key: int((of or {}).get("length", SECRET_LENGTH)) for key, of in keys.items()},
+                "earlier": {key: f"{key}-earlier" for key, of in keys.items() if (of or {}).get("keep_earlier")},
             }
     return list(found.values())

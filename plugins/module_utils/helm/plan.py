@@ -33,6 +33,9 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 # Kinds that go by themselves when they are done.
 _TRANSIENT = ("Job",)
 _PARALLEL = 8
+# The chart's values for annotations of pods, and those among them that tell content that pods read.
+ANNOTATIONS = "podAnnotations"
+CHECKSUMS = {"Secret": "checksum/secrets", "ConfigMap": "checksum/config-maps"}
 
 
 class Api(Protocol):
@@ -170,8 +173,20 @@ def _compare(release: Release, known: Sequence[Revision]) -> Found:
         keys = sorted(
             key for key in {*record.values, *release.values} if record.values.get(key) != release.values.get(key)
         )
-        reason = f"values of {', '.join(keys)}"
+        reason = " and ".join(_changes(record.values, release.values, keys))
     return Found(release, State.OUTDATED if reason else State.CURRENT, reason, workloads, record=record)
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], keys: Sequence[str]) -> Iterable[str]:
+    """What differs, for a person: checksums, which this collection adds, are named for what they stand for."""
+    own = [
+        {k: v for k, v in (of.get(ANNOTATIONS) or {}).items() if k not in CHECKSUMS.values()} for of in (before, after)
+    ]
+    if ANNOTATIONS in keys and own[0] == own[1]:
+        keys = [key for key in keys if key != ANNOTATIONS]
+        yield "content of Secrets or ConfigMaps that its pods read"
+    if keys:
+        yield f"values of {', '.join(keys)}"
 
 
 def _objects(found: Found) -> list[Target]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from business_logic.database import UNAVAILABLE, reason
+from business_logic.database import UNAVAILABLE, is_refusal, reason
 
 
 class Command(BaseCommand):
@@ -27,6 +27,9 @@ class Command(BaseCommand):
                     cursor.execute("SELECT 1")
             except UNAVAILABLE as error:
                 connection.close()
+                if is_refusal(error):
+                    words = f"The database takes neither the password nor an earlier one: {reason(error)}"
+                    raise CommandError(words) from error
                 left = deadline - time.monotonic()
                 if left <= 0:
                     words = f"The database did not answer within {options['timeout']:g} s: {reason(error)}"
