@@ -55,12 +55,16 @@ def helm_secret(
     status: str = "deployed",
     version: int = 1,
     manifest: str | None = None,
+    hooks: list[dict[str, Any]] | None = None,
+    deployed: str = "",
 ) -> dict[str, Any]:
     """The Secret of a revision."""
     release = {
         "name": name,
         "chart": chart_record(chart),
         "config": values or {},
+        "hooks": hooks or [],
+        "info": {"last_deployed": deployed, "status": status},
         "manifest": DEPLOYMENT.format(name=name) if manifest is None else manifest,
     }
     encoded = base64.b64encode(gzip.compress(json.dumps(release).encode()))

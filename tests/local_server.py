@@ -181,6 +181,8 @@ _PLURALS = {
         "Event": "events",
         "Namespace": "namespaces",
         "Node": "nodes",
+        "PersistentVolume": "persistentvolumes",
+        "PersistentVolumeClaim": "persistentvolumeclaims",
         "Pod": "pods",
         "Secret": "secrets",
         "Service": "services",
@@ -194,6 +196,7 @@ _PLURALS = {
     "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
     "batch/v1": {"Job": "jobs"},
 }
+_CLUSTER_WIDE = ("APIService", "Namespace", "Node", "PersistentVolume")
 
 
 class FakeKubernetes:
@@ -214,7 +217,7 @@ class FakeKubernetes:
             return self.status(404, "NotFound", "the server could not find the requested resource")
         if not rest:
             resources = [
-                {"name": plural, "kind": kind, "namespaced": kind not in ("Node", "Namespace", "APIService")}
+                {"name": plural, "kind": kind, "namespaced": kind not in _CLUSTER_WIDE}
                 for kind, plural in _PLURALS[version].items()
             ]
             return json_answer({"resources": [{"name": "pods/log", "kind": "Pod", "namespaced": True}, *resources]})

@@ -119,6 +119,13 @@ page_problems:
   returned: always
   type: list
   elements: dict
+lost_volumes:
+  description: >-
+    Volumes that were lost with their node and made anew, empty, within the last seven days: C(claim), C(node) and when
+    it was found, C(at).
+  returned: always
+  type: list
+  elements: dict
 """
 
 from typing import Any
@@ -132,6 +139,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import condition_of
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.pages import SERVICES, read_pages
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.volumes import LOST_CLAIMS, lost_volumes
+
+# A loss is told for so many days.
+TOLD = 7
 
 
 def node_of(node: Object) -> dict[str, Any]:
@@ -153,10 +164,16 @@ def main() -> None:
     try:
         nodes = {node["metadata"]["name"]: node_of(node) for node in api.objects(Target("Node", "v1"))}
         pages, problems = read_pages(api.objects(SERVICES), module.params["reserved"])
+        lost = lost_volumes(api.objects(LOST_CLAIMS), TOLD)
     except KubernetesError as error:
-        module.exit_json(changed=False, problem=str(error), nodes={}, pages=[], page_problems=[])
+        module.exit_json(changed=False, problem=str(error), nodes={}, pages=[], page_problems=[], lost_volumes=[])
     module.exit_json(
-        changed=False, problem="", nodes=nodes, pages=[page.as_dict() for page in pages], page_problems=problems
+        changed=False,
+        problem="",
+        nodes=nodes,
+        pages=[page.as_dict() for page in pages],
+        page_problems=problems,
+        lost_volumes=lost,
     )
 
 

@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from playbook_run import run_playbook
+
 STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
 PORT = os.environ["SANDBOX_LOCAL_ENDPOINT_PORT"]
 testinfra_hosts = ["ansible://machines"]
@@ -24,16 +26,30 @@ def test_every_machine_is_well(host):
     assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"
 
 
-def test_the_data_is_still_there():
-    """The quote was added by worker_lost.yml."""
-    url = f"http://127.0.0.1:{PORT}/?symbol=SURVIVOR"
+def rows(symbol: str) -> list[str]:
+    """The table's rows of a symbol, on the website."""
+    url = f"http://127.0.0.1:{PORT}/?symbol={symbol}"
     request = urllib.request.Request(url, headers={"Host": f"website.localhost:{PORT}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         page = answer.read().decode()
-    rows = re.findall(r'<th scope="row">.*?</tr>', page, re.DOTALL)
-    assert len(rows) == 1
-    assert "SURVIVOR" in rows[0]
-    assert "271.8281" in rows[0]
+    return re.findall(r'<th scope="row">.*?</tr>', page, re.DOTALL)
+
+
+def test_the_data_is_still_there():
+    """The quote was added by certificates_ended.yml, after the worker was lost and before everything died."""
+    (row,) = rows("SURVIVOR")
+    assert "SURVIVOR" in row
+    assert "271.8281" in row
+
+
+def test_the_database_that_was_lost_with_its_worker_was_made_anew_and_that_is_said():
+    assert rows("LOST") == []
+    assert rows("ACME") != []
+    (claim,) = get("persistentvolumeclaims", "--namespace=apps")
+    name = json.loads((STATE / "lost-worker.json").read_text())["name"]
+    assert claim["metadata"]["annotations"]["cicd.sandbox/lost-with-node"] == name
+    said = run_playbook("playbooks/summary.yml", "--inventory", os.environ["SANDBOX_INVENTORY"]).text
+    assert f"volume apps/data-postgresql-0, whose data was lost with {name}" in " ".join(said.split())
 
 
 def test_the_worker_that_was_lost_joined_as_another_node():

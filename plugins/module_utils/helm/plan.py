@@ -7,7 +7,7 @@ from __future__ import annotations
 import concurrent.futures
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.helm.records import (
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesError, Object, Target
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import name_of, ready_problem
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.volumes import LOST_CLAIMS, lost_at
 
 # Kinds that run something.
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
@@ -147,7 +148,23 @@ def survey(api: Api, releases: Sequence[Release]) -> list[Found]:
     known = revisions(secrets)
     found = [_compare(release, known) for release in releases]
     present = existing(api, {target for one in found if one.record for target in _objects(one)})
-    return [_complete(one, present) for one in found]
+    found = [_complete(one, present) for one in found]
+    with_hooks = any(one.state is State.CURRENT and one.record and one.record.hooks for one in found)
+    lost = api.objects(LOST_CLAIMS) if with_hooks else []
+    return [_after_losses(one, lost) for one in found]
+
+
+def _after_losses(found: Found, claims: Sequence[Object]) -> Found:
+    """The same, outdated where a volume was lost since: hooks fill what may be in it, such as a database's tables.
+
+    Whose volume it is does not tell who keeps data there, so that all hooks run again. They do at any upgrade.
+    """
+    if found.state is not State.CURRENT or found.record is None or not found.record.hooks:
+        return found
+    since = [claim for claim in claims if lost_at(claim) >= found.record.deployed]
+    if not since:
+        return found
+    return replace(found, state=State.OUTDATED, reason=f"{name_of(since[0])} lost its data since its hooks ran")
 
 
 def _compare(release: Release, known: Sequence[Revision]) -> Found:

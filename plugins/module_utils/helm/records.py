@@ -12,8 +12,10 @@ import base64
 import binascii
 import gzip
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -51,11 +53,16 @@ class Revision:
 
 @dataclass(frozen=True)
 class Record:
-    """What a revision holds. ``chart``: {metadata, templates, values, files}; ``values``: those over the chart's."""
+    """What a revision holds. ``chart``: {metadata, templates, values, files}; ``values``: those over the chart's.
+
+    ``hooks``: whether it has any; ``deployed``: when it was brought, in seconds since 1970.
+    """
 
     chart: Mapping[str, Any]
     values: Mapping[str, Any]
     manifest: str
+    hooks: bool = False
+    deployed: float = 0.0
 
 
 def revisions(secrets: Iterable[Object]) -> list[Revision]:
@@ -89,7 +96,15 @@ def decode(revision: Revision) -> Record:
     try:
         text = gzip.decompress(base64.b64decode(base64.b64decode(revision.payload)))
         release = json.loads(text)
-        return Record(release.get("chart") or {}, release.get("config") or {}, release.get("manifest") or "")
+        deployed = str((release.get("info") or {}).get("last_deployed") or "")
+        return Record(
+            release.get("chart") or {},
+            release.get("config") or {},
+            release.get("manifest") or "",
+            bool(release.get("hooks")),
+            # Go writes nanoseconds, of which Python reads the first six digits.
+            datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", deployed)).timestamp() if deployed else 0.0,
+        )
     except (binascii.Error, OSError, EOFError, ValueError, AttributeError) as error:
         raise RecordError(f"Secret {revision.namespace}/{revision.secret} is no release of Helm's: {error}") from error
 
