@@ -36,9 +36,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(action) is one of C(bootstrap), C(start), C(keep), C(change) and C(refuse), C(reason) why.
+    - C(action) is one of C(bootstrap), C(start), C(keep), C(alarm), C(change) and C(refuse), C(reason) why.
     - For C(start), C(start) names the members. For C(change), C(remove), C(join), C(promote) and C(retire) say what to
       do through the member C(through).
+    - C(alarm) says which alarms stand, and the way out; with one, C(keep) is C(alarm).
     - C(remember) says whether the marker does not tell what is true afterwards.
   type: dict
 """

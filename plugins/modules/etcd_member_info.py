@@ -119,11 +119,27 @@ database_bytes:
   description: Size of its database.
   returned: success
   type: int
+database_bytes_in_use:
+  description: How much of it is in use; a defragmentation frees the rest.
+  returned: success
+  type: int
 errors:
   description: Errors it reports, such as a missing leader or the alarm NOSPACE.
   returned: success
   type: list
   elements: str
+alarms:
+  description: Alarms of all members, which stand until they are disarmed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    alarm:
+      description: V(NOSPACE) or V(CORRUPT).
+      type: str
+    member_id:
+      description: Id of the member that raised it, hexadecimal.
+      type: str
 members:
   description: All members of its cluster; empty when there is no quorum.
   returned: success

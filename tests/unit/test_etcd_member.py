@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,21 @@ def test_a_healthy_member(member: Member) -> None:
         "peer_urls": ["https://198.18.6.11:2380"],
         "learner": False,
     }
+
+
+def test_alarms_are_told_with_who_raised_them(member: Member) -> None:
+    status = json.loads(answer("endpoint_status.json"))
+    # Protobuf's own text puts one blank or two between fields.
+    status[0]["Status"]["errors"] = [
+        "memberID:117829225058784888 alarm:NOSPACE",
+        "memberID:255  alarm:CORRUPT ",
+        "etcdserver: no leader",
+    ]
+    host = Host(service=running(), endpoint_status=json.dumps(status), member_list=answer("member_list.json"))
+    assert probe(member, host)["alarms"] == [
+        {"alarm": "NOSPACE", "member_id": "1a29d0e4fc9d678"},
+        {"alarm": "CORRUPT", "member_id": "ff"},
+    ]
 
 
 def test_without_a_quorum_it_is_not_healthy(member: Member) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -52,6 +53,40 @@ def test_nothing_found_and_nothing_remembered_makes_a_cluster() -> None:
 def test_a_standing_cluster_is_kept() -> None:
     plan = make_plan(DECLARED, [healthy(name) for name in NAMES], MARKER)
     assert plan == Plan("keep", cluster_id="c1", through="etcd-1")
+
+
+def with_alarm(name: str, kind: str = "NOSPACE", who: str = "id-etcd-2", **changes: Any) -> Found:
+    return replace(healthy(name, **changes), alarms=((kind, who),))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("NOSPACE", "takes no writes until the alarm is disarmed, also when there is room again"),
+        ("CORRUPT", "Move its data directory away and run this again"),
+    ],
+)
+def test_a_cluster_with_an_alarm_is_not_kept_without_a_word(kind: str, words: str) -> None:
+    plan = make_plan(DECLARED, [with_alarm(name, kind) for name in NAMES], MARKER)
+    assert plan.action == "alarm"
+    assert plan.reason == plan.alarm
+    assert f"The alarm {kind} stands (raised by etcd-2)" in plan.reason
+    assert words in plan.reason
+    assert "playbooks/etcd_defragment.yml -e etcd_defragment_disarm=true" in plan.reason
+
+
+def test_one_member_is_enough_to_know_of_an_alarm() -> None:
+    assert make_plan(DECLARED, [healthy("etcd-1"), with_alarm("etcd-2"), healthy("etcd-3")], MARKER).action == "alarm"
+
+
+def test_with_an_alarm_members_are_mended_all_the_same() -> None:
+    """A corrupt member whose data was moved away is the way out of its alarm."""
+    found = [with_alarm("etcd-1", "CORRUPT"), empty("etcd-2"), with_alarm("etcd-3", "CORRUPT")]
+    plan = make_plan(DECLARED, found, MARKER)
+    assert (plan.action, plan.join) == ("change", ("etcd-2",))
+    assert "CORRUPT" in plan.alarm
+    stranger = [with_alarm(name, who="id-of-another") for name in NAMES]
+    assert "id-of-another, which is no member any more" in make_plan(DECLARED, stranger, MARKER).alarm
 
 
 def test_a_standing_cluster_without_marker_is_adopted() -> None:
@@ -245,15 +280,17 @@ def test_reads_the_result_of_the_module() -> None:
         "healthy": True,
         "cluster_id": "c1",
         "members": [{"id": "a", "name": "etcd-1", "peer_urls": ["https://198.18.0.11:2380"], "learner": False}],
+        "alarms": [{"alarm": "NOSPACE", "member_id": "a"}],
         "journal": [],
     }
     found = Found.read("etcd-1", result)
     assert found.members == (Listed("a", "etcd-1", ("https://198.18.0.11:2380",)),)
+    assert found.alarms == (("NOSPACE", "a"),)
 
 
 def test_the_filters_speak_ansible() -> None:
     filters = {**etcd_plan.FilterModule().filters(), **etcd_arithmetic.FilterModule().filters()}
-    nothing = {"data": False, "healthy": False, "cluster_id": "", "members": []}
+    nothing = {"data": False, "healthy": False, "cluster_id": "", "members": [], "alarms": []}
     plan = filters["etcd_plan"](dict.fromkeys(NAMES, nothing), DECLARED, {})
     assert plan["action"] == "bootstrap"
     assert filters["etcd_arithmetic"](3) == ""

@@ -188,6 +188,59 @@ def test_a_member_that_does_not_come_back_is_the_last_that_was_restarted(site: S
     assert not site.succeeded
 
 
+# --- alarms and defragmentation ---------------------------------------------------------------------------------------
+
+
+def defragment(site: Site, *, disarm: bool = False, away: str = "", problem: str = "") -> tuple[list[str], list[str]]:
+    """Run what the playbook runs, etcd-1 leading; give what was done, and what was said."""
+    (site.directory / "active").write_text("active\n")
+    site.program("systemctl", SYSTEMCTL.format(directory=site.directory, after="active"))
+    site.program("journalctl", "echo 'no quorum'")
+    # Each member has a port of its own: they share this host.
+    ids = f"""id=$(echo "$*" | sed 's/.*127.0.0.1:1237\\([0-9]\\).*/\\1/'); [ "$id" != "{away[-1:]}" ] || exit 1"""
+    status = (
+        f"""sed "s/\\"member_id\\": *[0-9]*/\\"member_id\\":$id/; s/\\"leader\\": *[0-9]*/\\"leader\\":1/" {STATUS}"""
+    )
+    site.program("etcdctl", f'{ids}\ncase "$*" in *status*) {status} ;; *) cat {LIST} ;; esac')
+    site.extra["__etcd_defragment_program"] = f"{site.directory}/defragment-{{{{ inventory_hostname }}}}"
+    for name in MEMBERS:
+        site.groups["etcd"][name]["etcd_client_port"] = f"1237{name[-1]}"
+        answer = (
+            f"""[ "$1" != now ] || [ {name} != "{problem}" ] || {{ echo '{{"problem": "etcd-1 is away"}}'; exit 1; }}"""
+        )
+        said = """echo '{"disarmed": ["NOSPACE 2"]}'"""
+        site.program(f"defragment-{name}", f'echo "{name} $1" >> {site.directory}/done\n{answer}\n{said}')
+    site.variables["etcd_defragment_disarm"] = disarm
+    (site.directory / "done").touch()
+    said_by = site.said(part("compact"))
+    return (site.directory / "done").read_text().splitlines(), said_by
+
+
+def test_members_are_defragmented_one_after_the_other_the_leader_last(site: Site) -> None:
+    done, said = defragment(site)
+    assert site.succeeded, said
+    assert done == ["etcd-1 compact", "etcd-2 now", "etcd-3 now", "etcd-1 now"]
+
+
+def test_alarms_are_disarmed_on_request_alone(site: Site) -> None:
+    assert defragment(site, disarm=True)[0][-1] == "etcd-1 disarm"
+    assert site.succeeded
+
+
+def test_nothing_is_defragmented_where_a_member_does_not_answer(site: Site) -> None:
+    done, said = defragment(site, away="etcd-3", disarm=True)
+    assert not site.succeeded
+    assert done == []
+    assert "etcd-3 is not healthy" in " ".join(said)
+
+
+def test_what_keeps_one_member_from_it_keeps_the_others_too(site: Site) -> None:
+    done, said = defragment(site, problem="etcd-2", disarm=True)
+    assert not site.succeeded
+    assert done == ["etcd-1 compact", "etcd-2 now"]
+    assert "etcd-1 is away" in " ".join(said)
+
+
 # --- join file, snapshot, restore -------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ etcdctl writes ids as unsigned decimal numbers in JSON, but reads them (``member
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,8 +70,16 @@ def status_of(answer: str) -> dict[str, Any]:
         "version": status.get("version", ""),
         "revision": header.get("revision", 0),
         "database_bytes": status.get("dbSize", 0),
+        "database_bytes_in_use": status.get("dbSizeInUse", 0),
         "errors": list(status.get("errors") or []),
+        "alarms": alarms_of(status.get("errors") or []),
     }
+
+
+def alarms_of(errors: Sequence[str]) -> list[dict[str, str]]:
+    """Read alarms among the errors of a status, which has those of all members: {alarm, member_id (hexadecimal)}."""
+    found = [re.fullmatch(r"\s*memberID:(\d+)\s+alarm:(\w+)\s*", error) for error in errors]
+    return [{"alarm": match[2], "member_id": hexadecimal(int(match[1]))} for match in found if match]
 
 
 def members_of(answer: str) -> list[dict[str, Any]]:
@@ -120,7 +129,9 @@ def probe(member: Member, run: Run) -> dict[str, Any]:
         "version": "",
         "revision": 0,
         "database_bytes": 0,
+        "database_bytes_in_use": 0,
         "errors": [],
+        "alarms": [],
         "members": [],
     }
     if not found["active"]:

@@ -13,11 +13,23 @@ The token goes into the cluster's id, so that the members of two clusters never 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 _RESTORE = "ansible-playbook playbooks/etcd_restore.yml -e etcd_restore_snapshot=<file below backups/etcd>"
-Action = Literal["bootstrap", "start", "keep", "change", "refuse"]
+_DISARM = "ansible-playbook playbooks/etcd_defragment.yml -e etcd_defragment_disarm=true"
+# How an alarm is told, and the way out.
+_ALARMS = {
+    "NOSPACE": (
+        "the database has reached etcd_quota_bytes, and the cluster takes no writes until the alarm is disarmed, also "
+        f"when there is room again. Make room and disarm it: {_DISARM}. Where it comes back, raise the quota before."
+    ),
+    "CORRUPT": (
+        "its data differs from the other members'. Move its data directory away and run this again, which replaces the "
+        f"member, then disarm the alarm: {_DISARM}. Where all members have it, restore a snapshot: {_RESTORE}."
+    ),
+}
+Action = Literal["bootstrap", "start", "keep", "alarm", "change", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class Found:
     healthy: bool = False
     cluster_id: str = ""
     members: tuple[Listed, ...] = ()
+    # Alarms of the whole cluster: kind, and id of the member that raised it.
+    alarms: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, name: str, result: Mapping[str, Any]) -> Found:
@@ -47,12 +61,16 @@ class Found:
             Listed(item["id"], item["name"], tuple(item["peer_urls"]), bool(item["learner"]))
             for item in result["members"]
         )
-        return cls(name, result["data"], result["healthy"], result["cluster_id"], listed)
+        alarms = tuple((item["alarm"], item["member_id"]) for item in result["alarms"])
+        return cls(name, result["data"], result["healthy"], result["cluster_id"], listed, alarms)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to do. ``change``: first ``remove``, ``promote``, then ``join`` one after the other, then ``retire``.
+
+    ``alarm`` says which alarms stand, and the way out, whatever the action; the action of that name is what would be
+    ``keep`` without them.
 
     ``remember``: the marker does not say what is true afterwards, also where an earlier run ended before it wrote it.
     """
@@ -67,6 +85,7 @@ class Plan:
     retire: tuple[Listed, ...] = ()
     promote: tuple[Listed, ...] = ()
     remember: bool = False
+    alarm: str = ""
 
 
 def quorum(members: int) -> int:
@@ -95,9 +114,27 @@ def make_plan(declared: Mapping[str, str], found: Sequence[Found], marker: Mappi
         return Plan("refuse", f"nothing is known of {', '.join(missing)}: their hosts could not be asked.")
     # A learner is healthy too, but can't list the members.
     healthy = [member for member in found if member.healthy and member.members]
-    if healthy:
-        return _with_quorum(declared, found, healthy, marker or {})
-    return _without_quorum(declared, found, marker or {})
+    plan = (
+        _with_quorum(declared, found, healthy, marker or {})
+        if healthy
+        else _without_quorum(declared, found, marker or {})
+    )
+    alarm = alarm_words(found)
+    if alarm and plan.action == "keep":
+        return replace(plan, action="alarm", reason=alarm, alarm=alarm)
+    return replace(plan, alarm=alarm)
+
+
+def alarm_words(found: Sequence[Found]) -> str:
+    """Say which alarms stand, who raised them and the way out; nothing where none does."""
+    names = {listed.id: listed.name for member in found for listed in member.members if listed.name}
+    raised: dict[str, list[str]] = {}
+    for kind, who in sorted({alarm for member in found for alarm in member.alarms}):
+        raised.setdefault(kind, []).append(names.get(who, f"{who}, which is no member any more"))
+    return " ".join(
+        f"The alarm {kind} stands (raised by {', '.join(sorted(by))}): {_ALARMS.get(kind, 'see etcdctl alarm list.')}"
+        for kind, by in raised.items()
+    )
 
 
 def _with_quorum(
