@@ -215,9 +215,10 @@ def test_nothing_answers(state: Path) -> None:
         lines[0] == "Kubernetes does not answer: the API server http://127.0.0.1:1 can't be reached: Connection refused"
     )
     assert lines[1] == "None of the 4 machines can be reached: they are off. make up starts them."
-    assert lines[2] == "4 of 4 checks failed"
+    assert lines[2] == "5 of 5 checks failed"
     assert [line.split(":")[0] for line in lines[3:]] == [
         "landing page",
+        "landing page without a login",
         "registry asks for a password",
         "registry lets the user in",
         "API server on cp-1",
