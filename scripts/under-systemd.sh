@@ -28,6 +28,8 @@ done
 library=$(mktemp --directory /var/lib/cicd-sandbox-view.XXXXXX)
 exec {lock}<"$library"
 flock "$lock"
+# Not the directory with the lock: a run in the view locks its own.
+mkdir "$library/machines"
 nspawn=
 finish() {
   [ -z "$nspawn" ] || { kill "$nspawn" && wait "$nspawn"; } 2>/dev/null || true
@@ -47,7 +49,7 @@ touch /mnt/root/etc/resolv.conf
 SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes setpriv --pdeathsig TERM systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
   --machine="$name" --directory=/mnt/root --private-network --capability=all --bind-ro=/dev/kmsg --resolv-conf=off \
   --timezone=off --console=pipe --system-call-filter=bpf --bind="$PWD" --bind="$cache" \
-  --bind="$library:/var/lib/cicd-sandbox" systemd.unit=basic.target >"$console" 2>&1 </dev/null &
+  --bind="$library/machines:/var/lib/cicd-sandbox" systemd.unit=basic.target >"$console" 2>&1 </dev/null &
 nspawn=$!
 
 inside() {
