@@ -83,7 +83,8 @@ def state() -> dict[str, dict[str, str]]:
     """What there is, by kinds: name → what it is like."""
     links = json.loads("\n".join(lines("ip", "-json", "address")) or "[]")
     modules = Path("/proc/modules")
-    groups = re.compile(r"cicd-sandbox|kubepods|nspawn|/machine")
+    # The slice of machines itself is systemd's, which keeps it when the last of them has gone.
+    groups = re.compile(r"cicd-sandbox|kubepods|nspawn|/machine(?!\.slice$)")
     return {
         "sysctls": sysctls(),
         "modules": named([line.split()[0] for line in modules.read_text().splitlines()] if modules.exists() else []),

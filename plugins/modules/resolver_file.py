@@ -44,7 +44,7 @@ attributes:
 EXAMPLES = r"""
 - name: Write the name servers that pods ask
   cicd.sandbox.resolver_file:
-    path: /etc/kubernetes/resolv.conf
+    path: /etc/kubernetes/resolver/resolv.conf
     address: 198.18.0.31
 """
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cicd.sandbox.plugins.module_utils.host import resolver
 from ansible_collections.cicd.sandbox.plugins.modules import resolver_file
+from checkout import REPOSITORY, load
 
 STUB = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n"
 CASES: dict[str, tuple[str | None, str | None, list[str]]] = {
@@ -89,3 +90,13 @@ def test_the_rest_is_the_hosts() -> None:
         "search a.lan b.lan",
         "options ndots:1 edns0",
     ]
+
+
+def test_the_nodes_file_is_not_taken_for_a_kubeconfig() -> None:
+    """Its ending is theirs: whoever looks when certificates end would warn of it for good."""
+    path = load(REPOSITORY / "roles/cluster/vars/main/kubeadm.yml")["__cluster_resolver_file"]
+    watched = [
+        *load(REPOSITORY / "roles/pki/defaults/main.yml")["pki_expiry_host_paths"],
+        *load(REPOSITORY / "roles/cluster/vars/main/certificates.yml")["__cluster_watched_certificates"],
+    ]
+    assert [pattern for pattern in watched if PurePath(path).match(pattern)] == []
