@@ -166,23 +166,11 @@ journal:
   elements: str
 """
 
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import Member, await_health, last_words
-
-
-def run(line: Sequence[str]) -> tuple[int, str]:
-    """Run a command line; a program that is not there is an answer too."""
-    try:
-        done = subprocess.run(line, check=False, capture_output=True, text=True, errors="replace", timeout=30)
-    except FileNotFoundError:
-        return 127, ""
-    except subprocess.TimeoutExpired:
-        return 124, ""
-    return done.returncode, done.stdout
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import within
 
 
 def main() -> None:
@@ -212,6 +200,7 @@ def main() -> None:
         etcdctl=params["etcdctl"],
         configuration=tuple(Path(path) for path in params["configuration"]),
     )
+    run = within(30)
     found = await_health(member, run, params["timeout"])
     journal = [] if found["healthy"] else last_words(member.unit, run)
     module.exit_json(changed=False, journal=journal, **found)

@@ -53,22 +53,10 @@ problems:
   sample: ["etcd.service is activating (start), after 2 restarts. It wrote last:", "  no leader"]
 """
 
-import subprocess
-from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import within
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.services import problems
-
-
-def run(line: Sequence[str]) -> tuple[int, str]:
-    """Run a command line; a program that is not there is an answer too."""
-    try:
-        done = subprocess.run(line, check=False, capture_output=True, text=True, errors="replace", timeout=5)
-    except FileNotFoundError:
-        return 127, ""
-    except subprocess.TimeoutExpired:
-        return 124, ""
-    return done.returncode, done.stdout
 
 
 def main() -> None:
@@ -82,7 +70,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    module.exit_json(changed=False, problems=problems(params["units"], params["logs"], params["lines"], run))
+    module.exit_json(changed=False, problems=problems(params["units"], params["logs"], params["lines"], within(5)))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import Run
+
 POLL = 0.5
-# Runs a command line and gives its exit code and standard output.
-Run = Callable[[Sequence[str]], tuple[int, str]]
 
 
 @dataclass(frozen=True)

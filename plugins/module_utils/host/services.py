@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-# Runs a command line: exit code and output.
-Run = Callable[[Sequence[str]], tuple[int, str]]
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import Run
 
 _PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts")
 _WIDTH = 300
