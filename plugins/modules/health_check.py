@@ -229,7 +229,8 @@ options:
     default: 60
   timeout:
     description:
-      - Seconds that one attempt may take, from asking for the name's address to the end of the answer.
+      - Seconds that one attempt may take, from asking for the name's address to the end of the answer, and to knowing
+        whether that is as expected. The diagnosis of a check that failed may take as long again.
     type: float
     default: 10
   kubeconfig:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.checks import running
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import HttpArguments, read_checks
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Request, Response
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.running import Result, Runner, http_problems, received
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, KubernetesError
 from kubernetes_objects import fixture
 from local_server import (
     Answer,
@@ -260,6 +261,36 @@ class TestAnswers:
         (found,) = self.problems(body, values=[{"query": query}])
         assert found.startswith(problem)
 
+    def test_an_expression_that_explodes_is_said(self) -> None:
+        """In a page, in a header and in a value; all of them in the time that one attempt has."""
+        explodes = {"matches": r"^(\w+\s?)+$"}
+        word = "a" * 60
+        begin = time.monotonic()
+        (check,) = read_checks(
+            [
+                {
+                    "name": "x",
+                    "url": "http://a",
+                    **explodes,
+                    "response_headers": {"a": explodes},
+                    "values": [{"query": "a", **explodes}],
+                }
+            ],
+            1,
+            1,
+        )
+        assert isinstance(check.what, HttpArguments)
+        answer = Response(200, {"a": f"{word}!"}, json.dumps({"a": f"{word}!"}).encode(), truncated=False, elapsed=0.1)
+        found = http_problems(check.what.expected, answer, time.monotonic() + 1)
+        assert time.monotonic() - begin < 4
+        assert [problem.partition("'^(")[0] for problem in found] == [
+            f'header a is "{word}!", expected to match; ',
+            "whether the answer matches ",
+            f'a is "{word}!", expected to match; ',
+        ]
+        assert "was not found out within" in found[0]
+        assert found[2].endswith("was not looked at: no time was left")
+
     def test_what_was_received_is_cut_and_harmless(self) -> None:
         response = Response(200, {}, b"\x1b[31m" + b"x" * 5000, truncated=True, elapsed=0.1)
         first, second = received(response)
@@ -270,6 +301,51 @@ class TestAnswers:
         assert http_problems(check.what.expected, response) == [
             "the answer is longer than 5005 bytes, only these were looked at"
         ]
+
+
+class TestDiagnosisInTime:
+    """A node is off: the API server answers, but not where it has to ask the kubelet of that node."""
+
+    SILENT = 20.0
+
+    @pytest.fixture
+    def silent(self, fake: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKubernetes]:
+        over = threading.Event()
+
+        def log(pod: str, request: Received) -> Answer:
+            over.wait(self.SILENT)
+            return Answer(504)
+
+        monkeypatch.setattr(fake, "log", log)
+        for number in range(3):
+            pod = fixture("pod_crash_loop")
+            pod["metadata"]["name"] += f"-{number}"
+            (container,) = pod["status"]["containerStatuses"]
+            pod["status"]["containerStatuses"].append(container | {"name": "proxy"})
+            fake.objects.append(pod)
+        yield fake
+        over.set()
+
+    def test_logs_are_asked_for_side_by_side_and_last(self, silent: FakeKubernetes, tmp_path: Path, url: str) -> None:
+        checks = [
+            {"name": "objects", "kubernetes": {"kind": "Deployment", "namespace": "apps"}},
+            {"name": "page", "url": url, "status": 204, "behind": [BEHIND] * 3},
+        ]
+        begin = time.monotonic()
+        results = Runner(KubernetesApi(str(tmp_path / "kubeconfig"))).run(read_checks(checks, 1, 0))
+        assert time.monotonic() - begin < 5
+        for result in results:
+            assert not result.passed
+            said = "\n".join(result.diagnosis)
+            assert "Deployment apps/front-end: 1 of 2 replicas available" in said
+            assert "Back-off restarting failed container" in said
+            assert "log of previous container proxy: the API server http://127.0.0.1" in said
+
+    def test_looks_for_what_is_hopeless_are_bounded(self, silent: FakeKubernetes, tmp_path: Path) -> None:
+        """A view of a cluster has one end for all of its requests."""
+        api = KubernetesApi(str(tmp_path / "kubeconfig")).by(time.monotonic() - 1)
+        with pytest.raises(KubernetesError, match="no time was left to ask for /api/v1/namespaces/apps/events"):
+            api.warnings("apps")
 
 
 class TestObjects:

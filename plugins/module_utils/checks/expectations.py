@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.patterns import UndecidedError, matches
 
 OPERATORS = ("equals", "contains", "matches", "gt", "gte", "lt", "lte")
 _WORDS = {"gt": "greater than", "gte": "at least", "lt": "less than", "lte": "at most"}
@@ -26,15 +27,18 @@ class Expectation:
 
     operators: Mapping[str, Any]
 
-    def problems(self, value: Any) -> list[str]:
-        """Return how a value, of the types of JSON, differs from what is expected."""
+    def problems(self, value: Any, until: float | None = None) -> list[str]:
+        """Return how a value, of the types of JSON, differs from what is expected.
+
+        until: moment of the monotonic clock when it has to be known.
+        """
         if not self.operators:
             return [] if value is not None else ["is null or missing"]
         found = f"is {shown(value)}, expected "
         return [
             found + words
             for operator, operand in self.operators.items()
-            if (words := _difference(operator, operand, value)) is not None
+            if (words := _difference(operator, operand, value, until)) is not None
         ]
 
 
@@ -60,15 +64,18 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _difference(operator: str, operand: Any, value: Any) -> str | None:
+def _difference(operator: str, operand: Any, value: Any, until: float | None) -> str | None:
     """Return what was expected where the value differs, None where it does not."""
     if operator == "equals":
         return None if equal(value, operand) else shown(operand)
     if operator == "contains":
         return None if _contains(value, operand) else f"to contain {shown(operand)}"
     if operator == "matches":
-        found = value if isinstance(value, str) else shown(value, 2**31)
-        return None if value is not None and re.search(operand, found) else f"to match {operand!r}"
+        text = value if isinstance(value, str) else shown(value, 2**31)
+        try:
+            return None if value is not None and matches(operand, text, until) else f"to match {operand!r}"
+        except UndecidedError as exc:
+            return f"to match; {exc}"
     wanted = f"{_WORDS[operator]} {operand:g}"
     return None if is_number(value) and _COMPARE[operator](value, operand) else wanted
 

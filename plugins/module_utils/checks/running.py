@@ -24,6 +24,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments impo
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.expectations import shown
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.http import HttpError, Response, send
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.junit import Case
+from ansible_collections.cicd.sandbox.plugins.module_utils.checks.patterns import UndecidedError, matches
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi, KubernetesError, Object
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import (
     condition_problem,
@@ -31,7 +32,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions
     name_of,
     ready_problem,
 )
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import diagnose, diagnose_object
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import diagnose, diagnose_objects
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.hopeless import why_hopeless
 
 MAX_PARALLEL = 16
@@ -119,7 +120,7 @@ class Runner:
             limit = min(check.timeout, max(1.0, end - time.monotonic())) if check.deadline else check.timeout
             outcome = self._attempt(what, limit)
             if attempts % _THOROUGH == 0 and not outcome.final and isinstance(what, KubernetesArguments):
-                outcome = self._without_hope(what, outcome)
+                outcome = self._without_hope(what, outcome, limit)
             remaining = end - time.monotonic()
             if not outcome.reason or outcome.final or remaining <= 0:
                 break
@@ -158,17 +159,19 @@ class Runner:
     def _attempt(self, what: HttpArguments | KubernetesArguments, limit: float) -> Outcome:
         if isinstance(what, KubernetesArguments):
             return look_at(self._api, what, limit)
+        until = time.monotonic() + limit
         try:
             response = send(what.request, limit)
         except HttpError as exc:
             return Outcome(str(exc), final=exc.final)
-        problems = http_problems(what.expected, response)
+        problems = http_problems(what.expected, response, until)
         return Outcome("; ".join(problems), response.status, received=received(response) if problems else [])
 
-    def _without_hope(self, what: KubernetesArguments, outcome: Outcome) -> Outcome:
+    def _without_hope(self, what: KubernetesArguments, outcome: Outcome, limit: float) -> Outcome:
         """Tell also when the pods behind an object are such that waiting can't help."""
         failing = [] if what.condition else outcome.failing[:_SHOWN_OBJECTS]
-        hopeless = next(filter(None, (why_hopeless(self._api, obj) for obj in failing)), "")
+        api = self._api.by(time.monotonic() + limit)
+        hopeless = next(filter(None, (why_hopeless(api, obj) for obj in failing)), "")
         if not hopeless:
             return outcome
         reason = f"{outcome.reason}; not waited for any longer: {hopeless}"
@@ -180,12 +183,11 @@ class Runner:
         what, (result, outcome) = check.what, tried.result()
         if result.passed or result.skipped:
             return []
+        # All of it has as long as an attempt.
+        api = self._api.by(time.monotonic() + check.timeout)
         if isinstance(what, HttpArguments):
-            return diagnose(self._api, what.behind)
-        lines = []
-        for obj in outcome.failing[:_SHOWN_OBJECTS]:
-            lines += diagnose_object(self._api, obj)
-        return lines
+            return diagnose(api, what.behind)
+        return diagnose_objects(api, outcome.failing[:_SHOWN_OBJECTS])
 
 
 def _without(text: str, secrets: Sequence[str]) -> str:
@@ -205,40 +207,49 @@ def _unexpected(error: BaseException) -> str:
     return f"the check itself failed: {type(error).__name__}: {words} ({Path(place.filename).name}:{place.lineno})"
 
 
-def http_problems(expected: HttpExpectations, response: Response) -> list[str]:
-    """Return how an answer differs from what is expected."""
+def http_problems(expected: HttpExpectations, response: Response, until: float | None = None) -> list[str]:
+    """Return how an answer differs from what is expected.
+
+    until: moment of the monotonic clock when it has to be known.
+    """
     problems = []
     if response.status not in expected.statuses:
         problems.append(f"status {response.status}, expected {' or '.join(map(str, expected.statuses))}")
     for name, expectation in expected.headers.items():
         if name in response.headers:
-            problems += [f"header {name} {problem}" for problem in expectation.problems(response.headers[name])]
+            problems += [f"header {name} {problem}" for problem in expectation.problems(response.headers[name], until)]
         else:
             problems.append(f"header {name} is missing")
     if response.truncated and (expected.queries or expected.contains or expected.matches):
         problems.append(f"the answer is longer than {len(response.body)} bytes, only these were looked at")
     text = response.text if expected.contains or expected.matches else ""
     problems += [f"the answer does not contain {shown(word)}" for word in expected.contains if word not in text]
-    problems += [
-        f"the answer does not match {pattern.pattern!r}" for pattern in expected.matches if not pattern.search(text)
-    ]
+    for pattern in expected.matches:
+        try:
+            if not matches(pattern.pattern, text, until):
+                problems.append(f"the answer does not match {pattern.pattern!r}")
+        except UndecidedError as exc:
+            problems.append(f"whether the answer matches {exc}")
     if expected.queries:
-        problems += _json_problems(expected, response)
+        problems += _json_problems(expected, response, until)
     if expected.max_time is not None and response.elapsed > expected.max_time:
         problems.append(f"the answer took {response.elapsed:.3f} s, expected at most {expected.max_time:g} s")
     return problems
 
 
-def _json_problems(expected: HttpExpectations, response: Response) -> list[str]:
+def _json_problems(expected: HttpExpectations, response: Response, until: float | None) -> list[str]:
     try:
         document = json.loads(response.body)
     except (ValueError, RecursionError) as exc:
         return [f"the answer is not JSON: {exc}"]
-    return query_problems(expected.queries, document)
+    return query_problems(expected.queries, document, until)
 
 
-def query_problems(queries: Sequence[Query], document: object) -> list[str]:
-    """Return how values in a document, of JSON's types, differ from what is expected."""
+def query_problems(queries: Sequence[Query], document: object, until: float | None = None) -> list[str]:
+    """Return how values in a document, of JSON's types, differ from what is expected.
+
+    until: moment of the monotonic clock when it has to be known.
+    """
     problems = []
     for query in queries:
         try:
@@ -246,7 +257,7 @@ def query_problems(queries: Sequence[Query], document: object) -> list[str]:
         except ValueError as exc:  # jmespath's errors, e.g. a function on the wrong type
             problems.append(f"{query.text}: {' '.join(str(exc).split())}")
             continue
-        problems += [f"{query.text} {problem}" for problem in query.expectation.problems(value)]
+        problems += [f"{query.text} {problem}" for problem in query.expectation.problems(value, until)]
     return problems
 
 
@@ -265,8 +276,9 @@ def received(response: Response) -> list[str]:
 
 def look_at(api: KubernetesApi, wanted: KubernetesArguments, limit: float) -> Outcome:
     """Return whether objects are what they are wanted to be. ``limit``: seconds that looking may take."""
+    until = time.monotonic() + limit
     try:
-        objects = api.objects(wanted.target, time.monotonic() + limit)
+        objects = api.objects(wanted.target, until)
     except KubernetesError as exc:
         return Outcome(str(exc), final=exc.final)
     problems, failing = [], []
@@ -275,7 +287,7 @@ def look_at(api: KubernetesApi, wanted: KubernetesArguments, limit: float) -> Ou
             problem = condition_problem(obj, wanted.condition, wanted.condition_status)
         else:
             problem = ready_problem(obj)
-        if differing := query_problems(wanted.queries, obj):
+        if differing := query_problems(wanted.queries, obj, until):
             problem = "; ".join([*differing, *([problem] if problem else [])])
         if problem:
             problems.append(f"{name_of(obj)}: {problem}")

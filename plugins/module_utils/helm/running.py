@@ -31,7 +31,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import
     Target,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import is_hopeless, ready_problem
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import Api, diagnose_object
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.diagnosis import Api, diagnose_objects
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.hopeless import why_hopeless
 
 _POLL = 1.0
@@ -197,8 +197,7 @@ class Installer:
         outcome.problem = f"not ready: {'; '.join(text for text, _ in problems[:_SHOWN])}"
         if hopeless:
             outcome.problem += f"; not waited for any longer: {hopeless}"
-        for _, item in problems[:_SHOWN]:
-            outcome.diagnosis += diagnose_object(self._api, item) if item else []
+        outcome.diagnosis = diagnose_objects(self._api, [item for _, item in problems[:_SHOWN] if item])
 
     def _hopeless(self, items: Sequence[Object], *, thorough: bool) -> str:
         """Why waiting can't help, or nothing. To look at pods, too, takes requests of its own: now and then will do."""
@@ -208,14 +207,12 @@ class Installer:
 
     def _hooks_and_workloads(self, release: Release) -> list[str]:
         """What ails the objects of a release: Helm says of a hook that it failed or took too long, and no more."""
-        lines: list[str] = []
+        ailing: list[Object] = []
         selector = f"app.kubernetes.io/instance={release.name}"
         for kind in WORKLOADS:
             target = Target(kind, API_VERSIONS[kind], release.namespace, label_selector=selector)
-            for item in self._api.objects(target):
-                if ready_problem(item):
-                    lines += diagnose_object(self._api, item)
-        return lines
+            ailing += [item for item in self._api.objects(target) if ready_problem(item)]
+        return diagnose_objects(self._api, ailing)
 
 
 def explain(outcomes: Sequence[Outcome]) -> str:

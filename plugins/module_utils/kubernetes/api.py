@@ -9,9 +9,11 @@ API server did not serve yet, keeps files in /tmp and is not made for threads.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import http.client
 import json
+import math
 import threading
 import time
 import traceback
@@ -101,16 +103,24 @@ class KubernetesApi:
     """One cluster, as one context of a kubeconfig sees it. ``timeout``: seconds for a request.
 
     ``until``, where a method takes it, is the moment of the monotonic clock when the answer has to be there instead.
+    ``end`` is the one by which all of them have to be there, too.
     """
 
     def __init__(self, kubeconfig: str | None = None, context: str | None = None, timeout: float = 5.0) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
         self._timeout = timeout
+        self.end = math.inf
         self._lock = threading.Lock()
         self._where = f"kubeconfig {kubeconfig or 'the default one'}"
         self._client: Any = None
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    def by(self, end: float) -> KubernetesApi:
+        """Return the same cluster to somebody all of whose answers have to be there by a moment, too."""
+        view = copy.copy(self)
+        view.end = min(end, self.end)
+        return view
 
     def objects(self, target: Target, until: float | None = None) -> list[Object]:
         """Return the objects of a target; one that has a name and does not exist is a KubernetesError."""
@@ -186,7 +196,10 @@ class KubernetesApi:
         return known
 
     def _request(self, path: str, query: Query, until: float | None = None) -> bytes:
-        limit = self._timeout if until is None else max(0.1, until - time.monotonic())
+        now = time.monotonic()
+        if self.end <= now:
+            raise KubernetesError(f"{self._where}: no time was left to ask for {path}")
+        limit = min(self._timeout if until is None else max(0.1, until - now), self.end - now)
         try:
             # The client's limit is one of each step: it knows none of names, of programs that give a token, nor of a
             # server that sends a byte now and then. Its own is longer, so that it can say at which step it was.

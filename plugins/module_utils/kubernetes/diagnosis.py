@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import concurrent.futures
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import (
@@ -48,15 +49,28 @@ def pods_of(api: Api, obj: Object) -> list[Object]:
 
 
 def diagnose(api: Api, targets: Sequence[Target]) -> list[str]:
-    """Return what ails the targets. What can't be read is said, never raised."""
-    lines: list[str] = []
-    for target in targets[:_TARGETS]:
-        try:
-            for obj in api.objects(target)[:_TARGETS]:
-                lines += diagnose_object(api, obj)
-        except KubernetesError as exc:
-            lines.append(str(exc) if exc.absent else f"{target}: {exc}")
-    return lines
+    """Return what ails the targets, looked at side by side. What can't be read is said, never raised."""
+    if not targets:
+        return []
+    with concurrent.futures.ThreadPoolExecutor(_TARGETS) as pool:
+        told = list(pool.map(lambda target: _target_lines(api, target), targets[:_TARGETS]))
+    return [line for lines in told for line in lines]
+
+
+def _target_lines(api: Api, target: Target) -> list[str]:
+    try:
+        return diagnose_objects(api, api.objects(target)[:_TARGETS])
+    except KubernetesError as exc:
+        return [str(exc) if exc.absent else f"{target}: {exc}"]
+
+
+def diagnose_objects(api: Api, objects: Sequence[Object]) -> list[str]:
+    """Return what ails objects, as the API gave them, looked at side by side."""
+    if not objects:
+        return []
+    with concurrent.futures.ThreadPoolExecutor(len(objects)) as pool:
+        told = list(pool.map(lambda obj: diagnose_object(api, obj), objects))
+    return [line for lines in told for line in lines]
 
 
 def diagnose_object(api: Api, obj: Object) -> list[str]:
@@ -79,8 +93,9 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
     namespace = str(meta.get("namespace") or "default")
     events = api.warnings(namespace)
     if kind == "Pod":
-        yield from _pod_lines(api, obj, events)
-        yield from _off_limits(api, [obj])
+        off_limits = list(_off_limits(api, [obj]))
+        yield from _pod_lines(obj, events, _logs(api, [obj]))
+        yield from off_limits
         return
     selector = _selector(obj)
     pods = _pods(api, namespace, selector) if selector else []
@@ -90,13 +105,15 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
     yield from _event_lines([event for event in events if _is_about(event, name, pod_names)])
     if selector and not pods:
         yield f"no pod matches {selector}"
+    off_limits = list(_off_limits(api, pods))
+    logs = _logs(api, pods[:_PODS])
     for pod in pods[:_PODS]:
         node = (pod.get("spec") or {}).get("nodeName") or "no node"
         yield f"{name_of(pod)} on {node}: {pod_problem(pod) or 'ready'}"
-        yield from _pod_lines(api, pod, events)
+        yield from _pod_lines(pod, events, logs)
     if len(pods) > _PODS:
         yield f"… and {len(pods) - _PODS} more pods"
-    yield from _off_limits(api, pods)
+    yield from off_limits
 
 
 def _node_lines(node: Object) -> Iterator[str]:
@@ -123,17 +140,42 @@ def _off_limits(api: Api, pods: Sequence[Object]) -> Iterator[str]:
             yield from lines
 
 
-def _pod_lines(api: Api, pod: Object, events: list[Object]) -> Iterator[str]:
+def _logs(api: Api, pods: Sequence[Object]) -> dict[tuple[str, str, bool], list[str] | KubernetesError]:
+    """Read the logs of containers that may tell: (pod, container, whether that of the one before it) → lines.
+
+    Last of all, and side by side: the kubelet of a node that is off does not answer, whatever time it has.
+    """
+
+    def read(pod: Object, container: str, previous: bool) -> list[str] | KubernetesError:
+        metadata = pod["metadata"]
+        namespace = str(metadata.get("namespace") or "default")
+        try:
+            return api.log(namespace, str(metadata["name"]), container, _LOG_LINES, previous=previous)
+        except KubernetesError as exc:
+            return exc
+
+    wanted = [(pod, *which) for pod in pods for which in _containers_to_read(pod)]
+    if not wanted:
+        return {}
+    with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:
+        found = pool.map(lambda which: read(*which), wanted)
+        return {
+            (str(pod["metadata"]["name"]), container, previous): log
+            for (pod, container, previous), log in zip(wanted, found, strict=True)
+        }
+
+
+def _pod_lines(
+    pod: Object, events: list[Object], logs: Mapping[tuple[str, str, bool], list[str] | KubernetesError]
+) -> Iterator[str]:
     name = str(pod["metadata"]["name"])
-    namespace = str(pod["metadata"].get("namespace") or "default")
     yield from (f"  {problem}" for problem in container_problems(pod))
     yield from _event_lines([event for event in events if _subject(event) == name])
     for container, previous in _containers_to_read(pod):
         whose = f"{'previous ' if previous else ''}container {container}"
-        try:
-            lines = api.log(namespace, name, container, _LOG_LINES, previous=previous)
-        except KubernetesError as exc:
-            yield f"  log of {whose}: {exc}"
+        lines = logs[name, container, previous]
+        if isinstance(lines, KubernetesError):
+            yield f"  log of {whose}: {lines}"
             continue
         yield f"  last log lines of {whose}:" if lines else f"  log of {whose}: empty"
         yield from (f"    {line}" for line in lines[-_LOG_LINES:])
