@@ -330,6 +330,20 @@ def test_an_importer_requires_what_can_not_be_the_main_module(home: Path, cache:
     ]
 
 
+def test_what_a_program_may_embed_is_there_and_what_leads_away_from_its_modules_is_not(home: Path, cache: Path) -> None:
+    files = {"main.go": "package main", "cmd/testdata/a.test": "", "vendor/modules.txt": "", "go.work": ""}
+    fake_go.add_module(home, "example.com/embeds", VERSION, files)
+    found: list[str] = []
+
+    def look(_: Any, __: GoRecipe, work: Path, *rest: Any) -> None:
+        found.extend(str(path.relative_to(work)) for path in work.rglob("*") if path.is_file())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts_go.GoBuilder, "_compile", look)
+        build(cache, home, GoRecipe("example.com/embeds", VERSION, {"tool": "."}))
+    assert sorted(found) == ["cmd/testdata/a.test", "go.mod", "main.go"]
+
+
 def test_a_recipe_of_folders_alone_compiles_nothing(home: Path, cache: Path) -> None:
     build(cache, home, GoRecipe(NAME, VERSION, folders={"chart": "deploy/chart"}))
     assert builds(home) == []

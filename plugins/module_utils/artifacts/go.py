@@ -335,7 +335,8 @@ class GoBuilder:
 
     def _make_main_module(self, recipe: GoRecipe, source: Path, work: Path, env: Mapping[str, str]) -> None:
         self._runner.step(f"unpacking {recipe.module}@{recipe.version}")
-        ignored = shutil.ignore_patterns("vendor", "go.work", "go.work.sum", "testdata")
+        # Not testdata: there are programs, such as promtool, that embed some.
+        ignored = shutil.ignore_patterns("vendor", "go.work", "go.work.sum")
         shutil.copytree(source, work, symlinks=True, ignore=ignored, dirs_exist_ok=True)
         self._make_writable(work)
         for name in recipe.remove:
