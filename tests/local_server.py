@@ -12,7 +12,7 @@ import json
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,7 @@ _PLURALS = {
     },
     "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
     "batch/v1": {"Job": "jobs"},
+    "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes"},
 }
 _CLUSTER_WIDE = ("APIService", "Namespace", "Node", "PersistentVolume")
 
@@ -203,17 +204,21 @@ class FakeKubernetes:
     """A Kubernetes API out of objects: discovery, get, list by labels and fields, events and logs.
 
     `logs` is by "<pod>/<container>", or "<pod>/<container>/previous". `objects` may be changed while it serves.
+    `unserved` are API versions that it does not know.
     """
 
-    def __init__(self, objects: list[dict[str, Any]], logs: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, objects: list[dict[str, Any]], logs: dict[str, str] | None = None, unserved: Collection[str] = ()
+    ) -> None:
         self.objects = objects
+        self.unserved = unserved
         self.logs = logs or {}
 
     def answer(self, request: Received) -> Answer:
         parts = request.path.strip("/").split("/")
         version = parts[1] if parts[0] == "api" else "/".join(parts[1:3])
         rest = parts[2:] if parts[0] == "api" else parts[3:]
-        if version not in _PLURALS:
+        if version not in _PLURALS or version in self.unserved:
             return self.status(404, "NotFound", "the server could not find the requested resource")
         if not rest:
             resources = [

@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - cicd.sandbox contributors
 description:
-  - Checks that each page answers 200 at the path where a person begins, with the text that its Service asks for. When
+  - Checks that each page answers 200 at the path where a person begins, with the text that its route asks for. When
     it does not, the pods behind the Service are asked why.
 positional: address, domain
 options:
@@ -25,7 +25,7 @@ options:
     type: str
     required: true
   domain:
-    description: What follows a page's name in its address.
+    description: What follows a page's name in its address, with the port where it is not 80.
     type: str
     required: true
 """
@@ -49,13 +49,14 @@ from typing import Any
 
 def page_checks(pages: Sequence[Mapping[str, Any]], address: str, domain: str) -> list[dict[str, Any]]:
     """Return a check of each page."""
+    _domain, colon, port = domain.partition(":")
     return [
         {
             "name": page["name"],
             "url": f"http://{address}{page['path']}",
-            "headers": {"Host": f"{page['name']}.{domain}"},
+            "headers": {"Host": f"{page['hosts'][0]}{colon}{port}"},
             "status": 200,
-            "behind": {"kind": "Service", "namespace": page["namespace"], "name": page["service"]},
+            "behind": {"kind": "Service", "namespace": page["service_namespace"], "name": page["service"]},
             **({"contains": page["contains"]} if page["contains"] else {}),
         }
         for page in pages

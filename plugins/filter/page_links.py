@@ -20,7 +20,7 @@ options:
     elements: dict
     required: true
   domain:
-    description: What follows a page's name in its address, with the port where it is not 80.
+    description: What follows the names of the sandbox's pages, with the port where it is not 80.
     type: str
     required: true
 """
@@ -34,8 +34,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    The pages, each with its C(url) and, where a node leads to it, its C(route), as role C(load_balancer) wants it in
-    C(load_balancer_pages).
+    The pages, each with its C(url) and its C(entry) of C(load_balancer_pages) of role C(load_balancer).
   type: list
   elements: dict
 """
@@ -46,21 +45,17 @@ from typing import Any
 
 def page_links(pages: Sequence[Mapping[str, Any]], domain: str) -> list[dict[str, Any]]:
     """Return the pages with their addresses."""
+    own, colon, port = domain.partition(":")
     return [
-        {
-            **page,
-            "url": f"http://{page['name']}.{domain}{page['path']}",
-            "route": _route(page, domain.partition(":")[0]),
-        }
+        {**page, "url": f"http://{page['hosts'][0]}{colon}{port}{page['path']}", "entry": _entry(page, own)}
         for page in pages
     ]
 
 
-def _route(page: Mapping[str, Any], domain: str) -> dict[str, Any]:
-    if not page.get("node_port"):
-        return {}
-    known = {key: page[key] for key in ("name", "node_port", "health_path", "timeout")}
-    return {**known, "hosts": [f"{page['name']}.{domain}"]}
+def _entry(page: Mapping[str, Any], domain: str) -> dict[str, Any]:
+    # Two hosts of other domains may begin alike.
+    name = page["hosts"][0].removesuffix(f".{domain}")
+    return {"name": name} | {key: page[key] for key in ("hosts", "node_port", "health_path", "timeout") if key in page}
 
 
 class FilterModule:

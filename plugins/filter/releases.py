@@ -13,7 +13,7 @@ author:
 description:
   - Finds charts, images, namespaces and Secrets of releases that are described as data.
   - Wrong descriptions are refused, with the release, the value and what there is instead.
-positional: charts, inventory, secrets, paths, images
+positional: charts, inventory, secrets, paths, images, defaults, namespace_labels
 options:
   _input:
     description: The releases, as role C(release) has them.
@@ -38,6 +38,14 @@ options:
     default: {}
   images:
     description: Component → tag of its image, likewise.
+    type: dict
+    default: {}
+  defaults:
+    description: Chart of the collection → values under those of each of its releases.
+    type: dict
+    default: {}
+  namespace_labels:
+    description: Labels of all namespaces, where a release says nothing else of them.
     type: dict
     default: {}
 """
@@ -72,14 +80,16 @@ def releases(
     secrets: str,
     paths: Mapping[str, str] | None = None,
     images: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    namespace_labels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return components, namespaces, secrets and, once paths and images are known, releases."""
-    around = description.Surroundings(Path(charts), Path(inventory or "."), paths or {}, images or {})
+    around = description.Surroundings(Path(charts), Path(inventory or "."), paths or {}, images or {}, defaults or {})
     try:
         description.check_names(described)
         found = {
             "components": description.components(described),
-            "namespaces": description.namespaces(described),
+            "namespaces": description.namespaces(described, namespace_labels),
             "secrets": description.secrets(described, Path(secrets).expanduser()),
         }
         if description.HELM in around.paths:

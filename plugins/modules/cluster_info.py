@@ -10,20 +10,37 @@ version_added: 0.1.0
 author:
   - cicd.sandbox contributors
 description:
-  - Reads nodes, and the pages that a person opens. A page is a Service with the label C(cicd.sandbox/page), which is
-    the first label of its host name. Annotations say more, all of them optional - C(cicd.sandbox/title), C(text),
-    C(path), C(health-path), C(contains), C(port) and C(timeout).
+  - Reads nodes, and the pages that a person opens. A page is an HTTPRoute of the Gateway API that belongs to
+    O(gateway), at its host names. Annotations say more, all of them optional - C(cicd.sandbox/title), C(text),
+    C(path), C(health-path) and C(contains).
   - A cluster that does not answer is no error. What is known of it then is nothing, and RV(problem) says why.
 options:
   kubeconfig:
     description: Kubeconfig of the cluster.
     type: path
     required: true
+  gateway:
+    description: The Gateway whose routes are pages, whether it is there or not.
+    type: dict
+    required: true
+    suboptions:
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+  by_node_port:
+    description: Whether pages are reached by their Services' node ports, where there is no gateway.
+    type: bool
+    default: false
   reserved:
-    description: Names that no Service's page may have.
+    description: Host names that no route's page may have.
     type: list
     elements: str
-    default: [sandbox]
+    default: []
   timeout:
     description: Seconds that the API server may take to answer.
     type: float
@@ -41,25 +58,25 @@ EXAMPLES = r"""
 - name: Read the cluster's pages
   cicd.sandbox.cluster_info:
     kubeconfig: "{{ sandbox_kubeconfig }}"
+    gateway: {namespace: istio-ingress, name: sandbox}
   register: cluster
 
-- name: Open a page for whoever lists Services by this label
+- name: Open a page for whoever lists the routes of this Gateway
   cicd.sandbox.cluster_objects:
     kubeconfig: "{{ sandbox_kubeconfig }}"
     definition:
-      apiVersion: v1
-      kind: Service
+      apiVersion: gateway.networking.k8s.io/v1
+      kind: HTTPRoute
       metadata:
         name: shop
         namespace: shop
-        labels:
-          cicd.sandbox/page: shop
         annotations:
           cicd.sandbox/title: The shop
       spec:
-        type: NodePort
-        selector: {app: shop}
-        ports: [{port: 80}]
+        parentRefs: [{namespace: istio-ingress, name: sandbox}]
+        hostnames: [shop.localhost]
+        rules:
+          - backendRefs: [{name: shop, port: 80}]
 """
 
 RETURN = r"""
@@ -85,8 +102,12 @@ pages:
   elements: dict
   contains:
     name:
-      description: First label of its host name.
+      description: First label of its first host name.
       type: str
+    hosts:
+      description: Its host names.
+      type: list
+      elements: str
     title:
       description: What it is called.
       type: str
@@ -106,16 +127,22 @@ pages:
       description: Seconds that an answer may take.
       type: int
     namespace:
-      description: The Service's namespace.
+      description: The HTTPRoute's namespace.
+      type: str
+    route:
+      description: The HTTPRoute's name.
       type: str
     service:
-      description: The Service's name.
+      description: The Service behind it.
+      type: str
+    service_namespace:
+      description: The Service's namespace.
       type: str
     node_port:
-      description: Port of every node that leads to it.
+      description: Port of every node that leads to the Service; 0 where none does.
       type: int
 page_problems:
-  description: Services that want to be a page and can't, each with C(name) and C(reason).
+  description: HTTPRoutes that want to be a page and can't, each with C(name) and C(reason).
   returned: always
   type: list
   elements: dict
@@ -138,7 +165,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import
     Target,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import condition_of
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.pages import SERVICES, read_pages
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.pages import ROUTES, SERVICES, Page, read_pages
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.volumes import LOST_CLAIMS, lost_volumes
 
 # A loss is told for so many days.
@@ -151,11 +178,32 @@ def node_of(node: Object) -> dict[str, Any]:
     return {"version": info.get("kubeletVersion", ""), "ready": ready.get("status") == "True"}
 
 
+def pages_of(api: KubernetesApi, params: dict[str, Any]) -> tuple[list[Page], list[dict[str, str]]]:
+    try:
+        routes = api.objects(ROUTES)
+    except KubernetesError as error:
+        if error.unserved:
+            return [], []
+        raise
+    services = api.objects(SERVICES) if routes else []
+    gateway = (params["gateway"]["namespace"], params["gateway"]["name"])
+    return read_pages(routes, services, gateway, params["reserved"], by_node_port=params["by_node_port"])
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "kubeconfig": {"type": "path", "required": True},
-            "reserved": {"type": "list", "elements": "str", "default": ["sandbox"]},
+            "gateway": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "namespace": {"type": "str", "required": True},
+                    "name": {"type": "str", "required": True},
+                },
+            },
+            "by_node_port": {"type": "bool", "default": False},
+            "reserved": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
@@ -163,7 +211,7 @@ def main() -> None:
     api = KubernetesApi(module.params["kubeconfig"], timeout=module.params["timeout"])
     try:
         nodes = {node["metadata"]["name"]: node_of(node) for node in api.objects(Target("Node", "v1"))}
-        pages, problems = read_pages(api.objects(SERVICES), module.params["reserved"])
+        pages, problems = pages_of(api, module.params)
         lost = lost_volumes(api.objects(LOST_CLAIMS), TOLD)
     except KubernetesError as error:
         module.exit_json(changed=False, problem=str(error), nodes={}, pages=[], page_problems=[], lost_volumes=[])

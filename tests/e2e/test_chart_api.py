@@ -43,6 +43,9 @@ EVERYTHING: dict[str, Any] = {
             "servers": {"to": [{"app": "d", "namespace": "e"}], "ports": [5432, {"port": 53, "protocol": "UDP"}]}
         },
     },
+    "page": {"name": "web", "text": "Serves.", "healthPath": "/livez", "timeout": 30},
+    "gateway": {"domain": "lab.internal", "clients": [{"namespace": "gateways", "labels": {"c": "d"}}]},
+    "mesh": {"revision": "default"},
     "metrics": {"enabled": True},
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}],

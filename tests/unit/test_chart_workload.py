@@ -462,23 +462,83 @@ def test_scheduling() -> None:
     assert settings.items() <= pod(render(workload(kind="Job", **settings)), "Job")["spec"].items()
 
 
-def test_a_page_is_told_by_its_service() -> None:
-    page = {"name": "shop", "text": "Buy.", "healthPath": "/live", "contains": "<h1>"}
-    ports = {"http": {"containerPort": 3000}, "admin": {"containerPort": 3001}}
-    metadata = only(render(workload(ports=ports, page=page)), "Service")["metadata"]
-    assert metadata["labels"]["cicd.sandbox/page"] == "shop"
-    assert metadata["annotations"] == {
+PAGE = {"name": "shop", "text": "Buy.", "healthPath": "/live", "contains": "<h1>", "timeout": 30}
+PAGE_PORTS = {"http": {"containerPort": 3000, "servicePort": 80}, "admin": {"containerPort": 3001}}
+
+
+def test_a_page_is_told_by_its_route() -> None:
+    gateway = {"namespace": "gateways", "name": "front", "domain": "lab.internal"}
+    documents = render(workload(ports=PAGE_PORTS, page=PAGE, gateway=gateway))
+    route = only(documents, "HTTPRoute")
+    assert route["metadata"]["annotations"] == {
         "cicd.sandbox/title": "shop",
         "cicd.sandbox/text": "Buy.",
         "cicd.sandbox/path": "/",
         "cicd.sandbox/health-path": "/live",
         "cicd.sandbox/contains": "<h1>",
-        "cicd.sandbox/port": "http",
-        "cicd.sandbox/timeout": "10",
     }
-    plain = only(render(workload(ports=ports)), "Service")["metadata"]
-    assert "annotations" not in plain
-    assert "cicd.sandbox/page" not in plain["labels"]
+    name = only(documents, "Service")["metadata"]["name"]
+    assert route["spec"] == {
+        "parentRefs": [{"namespace": "gateways", "name": "front"}],
+        "hostnames": ["shop.lab.internal"],
+        "rules": [{"backendRefs": [{"name": name, "port": 80}], "timeouts": {"request": "30s"}}],
+    }
+    assert not [name for name in names(render(workload(ports=PAGE_PORTS))) if name.startswith("HTTPRoute/")]
+
+
+def test_a_page_lets_its_gateway_in() -> None:
+    clients = [{"namespace": "istio-ingress", "labels": {"app": "istio-ingressgateway"}}]
+    own = {"ingress": {"others": {"from": [{"app": "other"}]}}}
+    values = workload(ports=PAGE_PORTS, gateway={"clients": clients}, networkPolicy=own)
+    (others,) = only(render(values), "NetworkPolicy")["spec"]["ingress"]
+    documents = render({**values, "page": PAGE})
+    assert only(documents, "Service")["spec"]["type"] == "ClusterIP"
+    ingress = only(documents, "NetworkPolicy")["spec"]["ingress"]
+    assert ingress == [
+        others,
+        {
+            "from": [
+                {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "istio-ingress"}},
+                    "podSelector": {"matchLabels": {"app": "istio-ingressgateway"}},
+                }
+            ],
+            "ports": [{"port": "http", "protocol": "TCP"}],
+        },
+    ]
+
+
+def test_without_a_gateway_nodes_lead_to_a_page() -> None:
+    gateway = {"byNodePort": True, "clients": [{"cidr": "198.18.0.2/32"}]}
+    documents = render(workload(ports=PAGE_PORTS, page=PAGE, gateway=gateway))
+    service = only(documents, "Service")["spec"]
+    # Local: the policy lets the load balancer in by its address.
+    assert (service["type"], service["externalTrafficPolicy"]) == ("NodePort", "Local")
+    (rule,) = only(documents, "NetworkPolicy")["spec"]["ingress"]
+    assert rule["from"] == [{"ipBlock": {"cidr": "198.18.0.2/32"}}]
+    plain = render(workload(ports=PAGE_PORTS, gateway=gateway))
+    assert only(plain, "Service")["spec"]["type"] == "ClusterIP"
+    assert only(plain, "NetworkPolicy")["spec"]["ingress"] == []
+
+
+def test_pods_of_a_mesh_may_ask_its_control_plane() -> None:
+    values = with_port(networkPolicy={"dns": {"enabled": False}}, hookJobs={"migrate": {"events": ["pre-install"]}})
+    assert "istio.io/rev" not in pod(render(values))["metadata"]["labels"]
+    documents = render({**values, "mesh": {"revision": "canary", "namespace": "mesh"}})
+    for kind, name in (("Deployment", "web"), ("Job", "web-migrate")):
+        assert pod(documents, kind)["metadata"]["labels"]["istio.io/rev"] == "canary"
+        # Its proxy looks it up, though the program has no need of DNS.
+        dns, rule = only(documents, "NetworkPolicy", name)["spec"]["egress"]
+        assert [port["port"] for port in dns["ports"]] == [53, 53]
+        assert rule == {
+            "to": [
+                {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mesh"}},
+                    "podSelector": {"matchLabels": {"app": "istiod"}},
+                }
+            ],
+            "ports": [{"port": 15012, "protocol": "TCP"}],
+        }
 
 
 def test_metrics_annotations() -> None:
@@ -684,13 +744,15 @@ def test_notes_say_how_to_watch_reach_and_who_may(tmp_path: Path) -> None:
 
     values = sample("front-end")
     values["ports"]["http"]["nodePort"] = 30080
+    values["service"] = {"type": "NodePort"}
+    values["gateway"] = {"clients": [{"namespace": "istio-ingress"}]}
     values["hookJobs"] = {"migrate": {"events": ["pre-install"]}}
     values["networkPolicy"]["ingress"] = {"load-balancer": {"from": [{"cidr": "198.51.100.2/32"}]}}
     text = only(render(values, "front-end", chart=chart), "Notes")["text"]
     assert "Deployment front-end is in namespace shop." in text
     assert "rollout status deployment/front-end" in text
     assert "front-end.shop:3000 (http) inside the cluster, port 30080 of every node" in text
-    assert "Let in: load-balancer.\nLet out to: api, DNS." in text
+    assert "Let in: load-balancer, page.\nLet out to: api, DNS." in text
     assert "Job front-end-migrate runs at pre-install" in text
 
     text = only(render(workload(kind="Job"), "pack", chart=chart), "Notes")["text"]
@@ -718,17 +780,9 @@ def test_sample_replicas_survive_a_node() -> None:
 def test_sample_front_end() -> None:
     documents = render(sample("front-end"), "front-end")
     service = only(documents, "Service")["spec"]
-    assert (service["type"], service["externalTrafficPolicy"]) == ("NodePort", "Local")
-    # The API chooses a port of the nodes that is free.
-    assert [(port["port"], port.get("nodePort")) for port in service["ports"]] == [(3000, None)]
+    assert (service["type"], [port["port"] for port in service["ports"]]) == ("ClusterIP", [3000])
+    assert only(documents, "HTTPRoute")["spec"]["hostnames"] == ["website.localhost"]
     assert not secrets(documents)
-
-
-def test_sample_front_end_lets_the_load_balancer_in() -> None:
-    values = sample("front-end")
-    values["networkPolicy"]["ingress"] = {"load-balancer": {"from": [{"cidr": "198.18.0.2/32"}]}}
-    policy = only(render(values, "front-end"), "NetworkPolicy")["spec"]
-    assert policy["ingress"][0]["from"] == [{"ipBlock": {"cidr": "198.18.0.2/32"}}]
 
 
 def test_sample_business_logic() -> None:

@@ -70,6 +70,31 @@ def test_the_tag_of_the_image_is_the_components(tmp_path: Path) -> None:
         read(tmp_path, own)
 
 
+def test_values_go_over_those_of_all_releases_of_a_chart(tmp_path: Path) -> None:
+    make_chart(tmp_path / "mine")
+    described = [
+        {"name": "a", "namespace": "x", "values": {"mesh": {"revision": "canary"}, "list": [2]}},
+        {"name": "b", "namespace": "x", "chart": "./mine", "values": {"own": 1}},
+    ]
+    under = {"workload": {"mesh": {"revision": "", "namespace": "istio-system"}, "list": [1]}}
+    found = releases(described, str(CHARTS), str(tmp_path), str(tmp_path / "secrets"), PATHS, {}, under)["releases"]
+    assert [release["values"] for release in found] == [
+        {"mesh": {"revision": "canary", "namespace": "istio-system"}, "list": [2]},
+        {"own": 1},
+    ]
+    assert under["workload"]["mesh"] == {"revision": "", "namespace": "istio-system"}
+
+
+def test_a_label_of_all_namespaces_gives_way_to_a_releases_own(tmp_path: Path) -> None:
+    one = {"name": "a", "namespace": "x", "namespace_labels": {"istio.io/rev": "none"}}
+    two = {"name": "b", "namespace": "y"}
+    around = (str(CHARTS), str(tmp_path), str(tmp_path / "secrets"), {}, {}, {}, {"istio.io/rev": "default"})
+    assert releases([one, two], *around)["namespaces"] == {
+        "x": {"istio.io/rev": "none"},
+        "y": {"istio.io/rev": "default"},
+    }
+
+
 def test_namespaces_have_the_labels_of_all_their_releases(tmp_path: Path) -> None:
     one = {"name": "a", "namespace": "x", "namespace_labels": {"team": "web", "strict": True}}
     two = {"name": "b", "namespace": "x"}

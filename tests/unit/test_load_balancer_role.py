@@ -57,6 +57,7 @@ class Site:
             "__load_balancer_directory": str(self.root / "etc"),
             "__load_balancer_defaults": str(self.root / "default"),
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "istio_enabled": False,
             **variables,
         }
         arguments = [f"--inventory={self.root}/hosts.yml", "--connection=local", f"--extra-vars={json.dumps(values)}"]
@@ -125,6 +126,33 @@ def test_a_page_leads_from_its_hosts_to_its_port_of_every_worker(site: Site) -> 
         assert '<a href="//other.localhost:8080/">other.localhost</a>' in site.text(page)
     assert site.run("pages", load_balancer_pages=[]) == (["reloaded"], "")
     assert "page-" not in site.text("pages.map") + site.text("pages.cfg")
+
+
+def test_a_gateway_gets_every_request_but_the_landing_pages(site: Site) -> None:
+    gateway = {"istio_enabled": True}
+    site.run("configure", **gateway)
+    _rest, backend = site.text("haproxy.cfg").split("backend gateway from main\n")
+    backend, _rest = backend.split("\n\n", 1)
+    assert "default_backend gateway\n" in site.text("haproxy.cfg")
+    assert "use_backend landing if { var(txn.host) -m str sandbox.localhost }" in site.text("haproxy.cfg")
+    assert "server worker-1 192.0.2.1:30080\n    server worker-2 192.0.2.2:30080" in backend
+    assert "default-server check port 30021 " in backend
+    page = {"name": "slow", "hosts": ["slow.localhost"], "health_path": "/", "timeout": 60}
+    by_route = {key: value for key, value in WEBSITE.items() if key != "node_port"}
+    assert site.run("pages", load_balancer_pages=[by_route, page], **gateway) == (["reloaded"], "")
+    rows = [line.split() for line in site.text("timeouts.map").splitlines() if not line.startswith("#")]
+    # A second more than the gateway waits.
+    assert rows == [["website.localhost", "11000"], ["www.localhost", "11000"], ["slow.localhost", "61000"]]
+    assert "page-" not in site.text("pages.map") + site.text("pages.cfg")
+    assert '<a href="//slow.localhost:8080/">' in site.text("unknown.html")
+    assert site.run("configure", **gateway) == ([], "")
+
+
+def test_a_page_that_nothing_leads_to_is_refused(site: Site) -> None:
+    page = {"name": "lost", "hosts": ["lost.localhost"], "node_port": 0, "health_path": "/"}
+    told, error = site.run("pages", load_balancer_pages=[WEBSITE, page])
+    assert told == []
+    assert "load_balancer_pages has lost without a node_port, and there is no gateway" in error
 
 
 def test_pages_that_haproxy_would_misread_are_refused(site: Site) -> None:

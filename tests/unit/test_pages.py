@@ -1,6 +1,6 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pages that Services declare, and what is made of them."""
+"""Pages that HTTPRoutes declare, and what is made of them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,32 @@ from kubernetes_objects import fixture
 from local_server import FakeKubernetes, serving_kubernetes
 from modules import run_module
 
+GATEWAY = ("istio-ingress", "sandbox")
 
-def service(name: str = "shop", *, page: str = "shop", node_port: int = 31000, **notes: str) -> dict[str, Any]:
+
+def route(name: str = "shop", *, host: str = "shop.localhost", **notes: str) -> dict[str, Any]:
     return {
-        "apiVersion": "v1",
-        "kind": "Service",
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
         "metadata": {
             "name": name,
             "namespace": "web",
             "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"cicd.sandbox/page": page},
             "annotations": {f"cicd.sandbox/{key.replace('_', '-')}": value for key, value in notes.items()},
         },
+        "spec": {
+            "parentRefs": [{"namespace": "istio-ingress", "name": "sandbox"}],
+            "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": "shop", "port": 80}]}],
+        },
+    }
+
+
+def service(name: str = "shop", *, node_port: int = 31000) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "web"},
         "spec": {
             "ports": [
                 {"name": "admin", "port": 9000, **({"nodePort": node_port + 1} if node_port else {})},
@@ -37,11 +51,17 @@ def service(name: str = "shop", *, page: str = "shop", node_port: int = 31000, *
     }
 
 
-def test_a_label_alone_makes_a_page() -> None:
-    (page,), problems = read_pages([service()])
+def refused(route: dict[str, Any], **condition: str) -> dict[str, Any]:
+    parent = {"parentRef": {"namespace": "istio-ingress", "name": "sandbox"}, "conditions": [condition]}
+    return {**route, "status": {"parents": [parent]}}
+
+
+def test_a_route_alone_makes_a_page() -> None:
+    (page,), problems = read_pages([route()], [service()], GATEWAY)
     assert problems == []
     assert page.as_dict() == {
         "name": "shop",
+        "hosts": ["shop.localhost"],
         "title": "shop",
         "text": "",
         "path": "/",
@@ -49,65 +69,129 @@ def test_a_label_alone_makes_a_page() -> None:
         "contains": "",
         "timeout": 10,
         "namespace": "web",
+        "route": "shop",
         "service": "shop",
-        "node_port": 31001,
-    }
-
-
-def test_annotations_say_more() -> None:
-    notes = {"title": "Shop", "text": "Buy.", "path": "/in", "health_path": "/live", "contains": "€", "timeout": "60"}
-    (page,), _ = read_pages([service(port="http", **notes)])
-    assert page.as_dict() == {
-        **notes,
-        "timeout": 60,
-        "name": "shop",
-        "namespace": "web",
-        "service": "shop",
+        "service_namespace": "web",
         "node_port": 31000,
     }
-    assert read_pages([service(timeout="soon")])[0][0].timeout == 10
 
 
-def test_of_two_pages_of_a_name_the_older_stays() -> None:
-    younger = service("imitation")
+def test_annotations_and_the_rule_say_more() -> None:
+    notes = {"title": "Shop", "text": "Buy.", "path": "/in", "health_path": "/live", "contains": "€"}
+    more = route(**notes)
+    more["spec"]["rules"][0] = {
+        "backendRefs": [{"name": "shop", "namespace": "store", "port": 9000}],
+        "timeouts": {"request": "1m500ms"},
+    }
+    stored = service()
+    stored["metadata"]["namespace"] = "store"
+    (page,), _ = read_pages([more], [stored], GATEWAY)
+    told = page.as_dict()
+    assert notes.items() <= told.items()
+    assert (told["timeout"], told["service_namespace"], told["node_port"]) == (61, "store", 31001)
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("5s", 5), ("300ms", 1), ("1h2m", 3720), ("0s", 10), ("soon", 10), ("", 10)]
+)
+def test_a_time_out_is_whole_seconds(duration: str, seconds: int) -> None:
+    timed = route()
+    timed["spec"]["rules"][0]["timeouts"] = {"request": duration}
+    assert read_pages([timed], [], GATEWAY)[0][0].timeout == seconds
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        {"name": "sandbox"},
+        {"namespace": "istio-ingress", "name": "another"},
+        {"group": "", "kind": "Service", "namespace": "istio-ingress", "name": "sandbox"},
+    ],
+)
+def test_routes_of_others_are_no_pages(parent: dict[str, str]) -> None:
+    of_another = route()
+    of_another["spec"]["parentRefs"] = [parent]
+    assert read_pages([of_another], [service()], GATEWAY) == ([], [])
+
+
+def test_of_two_pages_of_a_host_the_older_stays() -> None:
+    younger = route("imitation", title="The shop, really")
     younger["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
-    pages, problems = read_pages([younger, service()])
-    assert [(page.name, page.service) for page in pages] == [("shop", "shop")]
+    pages, problems = read_pages([younger, route()], [service()], GATEWAY)
+    assert [(page.name, page.route) for page in pages] == [("shop", "shop")]
     assert problems == [
-        {"name": "Service web/imitation", "reason": "the page shop is that of Service web/shop"},
+        {"name": "HTTPRoute web/imitation", "reason": "the page shop.localhost is that of HTTPRoute web/shop"},
     ]
+
+
+def test_a_route_for_other_paths_of_a_page_is_no_second_page() -> None:
+    other = route("shop-api")
+    other["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
+    pages, problems = read_pages([other, route()], [service()], GATEWAY)
+    assert ([page.route for page in pages], problems) == (["shop"], [])
+
+
+WRONG_CONDITION = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "not\nallowed"}
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (service(node_port=0), "can't be reached: the Service's type is not NodePort"),
-        (service(page="My_Shop"), "has a name that is no host name"),
-        (service(page="sandbox"), "has a name of the sandbox's own"),
-        (service(path="/ a"), "has '/ a' for a path"),
-        (service(health_path="/x\n  server evil 192.0.2.1:80"), "for a path: it begins with /"),
+        (route(host="My_Shop.localhost"), "has 'My_Shop.localhost' for a host name"),
+        (route(host="*.localhost"), "and no wildcard"),
+        (route(host="shop.localhost\nevil"), "for a host name"),
+        (route(host="sandbox.localhost"), "has a name of the sandbox's own, sandbox.localhost"),
+        (route(path="/ a"), "has '/ a' for a path"),
+        (route(health_path="/x\n  server evil 192.0.2.1:80"), "for a path: it begins with /"),
+        (refused(route(), **WRONG_CONDITION), "is refused by the gateway: NotAllowedByListeners: not allowed"),
     ],
 )
 def test_what_cannot_be_a_page_is_told_and_harms_no_other(wrong: dict[str, Any], words: str) -> None:
     wrong["metadata"]["name"] = "wrong"
-    pages, problems = read_pages([wrong, service("good", page="good")], reserved=["sandbox"])
+    routes = [wrong, route("good", host="good.localhost")]
+    pages, problems = read_pages(routes, [service()], GATEWAY, reserved=["sandbox.localhost"])
     assert [page.name for page in pages] == ["good"]
-    assert [problem["name"] for problem in problems] == ["Service web/wrong"]
+    assert [problem["name"] for problem in problems] == ["HTTPRoute web/wrong"]
     assert words in problems[0]["reason"]
 
 
+def test_a_route_without_a_host_is_told() -> None:
+    anywhere = route()
+    del anywhere["spec"]["hostnames"]
+    pages, (problem,) = read_pages([anywhere], [service()], GATEWAY)
+    assert pages == []
+    assert "has no host name of its own" in problem["reason"]
+
+
+def test_without_a_gateway_a_node_port_has_to_lead_to_a_page() -> None:
+    for services, words in (
+        (
+            [service(node_port=0)],
+            "no node port leads to Service web/shop, and without a gateway its type has to be NodePort",
+        ),
+        ([], "there is no Service web/shop"),
+    ):
+        assert len(read_pages([route()], services, GATEWAY)[0]) == 1
+        pages, (problem,) = read_pages([route()], services, GATEWAY, by_node_port=True)
+        assert pages == []
+        assert words in problem["reason"]
+    assert len(read_pages([route()], [service()], GATEWAY, by_node_port=True)[0]) == 1
+
+
 def test_each_page_has_an_address_and_a_check() -> None:
-    pages = [page.as_dict() for page in read_pages([service(path="/in", contains="€")])[0]]
-    (link,) = page_links(pages, "localhost:8080")
+    routes = [route(path="/in", contains="€"), route("far", host="shop.example.com")]
+    pages = [page.as_dict() for page in read_pages(routes, [service()], GATEWAY)[0]]
+    other, link = page_links(pages, "localhost:8080")
     assert link["url"] == "http://shop.localhost:8080/in"
-    assert link["route"] == {
+    assert link["entry"] == {
         "name": "shop",
         "hosts": ["shop.localhost"],
-        "node_port": 31001,
+        "node_port": 31000,
         "health_path": "/",
         "timeout": 10,
     }
-    checks = page_checks(pages, "127.0.0.1:8080", "localhost:8080")
+    assert (other["url"], other["entry"]["name"]) == ("http://shop.example.com:8080/", "shop.example.com")
+    checks = page_checks(pages[1:], "127.0.0.1:8080", "localhost:8080")
     assert checks == [
         {
             "name": "shop",
@@ -122,19 +206,26 @@ def test_each_page_has_an_address_and_a_check() -> None:
 
 
 def info(capsys: pytest.CaptureFixture[str], kubeconfig: Path) -> dict[str, Any]:
-    return run_module("cluster_info", {"kubeconfig": str(kubeconfig), "timeout": 1}, capsys)
+    gateway = dict(zip(("namespace", "name"), GATEWAY, strict=True))
+    return run_module("cluster_info", {"kubeconfig": str(kubeconfig), "gateway": gateway, "timeout": 1}, capsys)
 
 
 def test_nodes_and_pages_are_read_in_one_go(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     node = fixture("node_not_ready")
     node["status"] |= {"nodeInfo": {"kubeletVersion": "v1.37.2"}}
-    plain = service("plain")
-    plain["metadata"]["labels"] = {}
-    with serving_kubernetes(FakeKubernetes([node, service(), plain]), tmp_path / "kubeconfig"):
+    with serving_kubernetes(FakeKubernetes([node, service(), route()]), tmp_path / "kubeconfig"):
         found = info(capsys, tmp_path / "kubeconfig")
     assert found["problem"] == ""
     assert [page["service"] for page in found["pages"]] == ["shop"]
     assert found["nodes"] == {node["metadata"]["name"]: {"version": "v1.37.2", "ready": False}}
+
+
+def test_a_cluster_without_the_gateway_api_has_no_pages(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    node = fixture("node_not_ready")
+    with serving_kubernetes(FakeKubernetes([node], unserved=["gateway.networking.k8s.io/v1"]), tmp_path / "kubeconfig"):
+        found = info(capsys, tmp_path / "kubeconfig")
+    assert (found["problem"], found["pages"], found["page_problems"]) == ("", [], [])
+    assert list(found["nodes"]) == [node["metadata"]["name"]]
 
 
 def test_a_cluster_that_does_not_answer_is_no_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

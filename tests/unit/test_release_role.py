@@ -33,6 +33,17 @@ CHART = REPOSITORY / "charts/workload"
 # As if all of it had been published before.
 PUBLISHED = ["helm", "web", "postgresql", "business_logic", "front_end"]
 TAGS = dict.fromkeys(PUBLISHED[1:], "1.0")
+# What every workload is told of the cluster.
+AROUND: dict[str, Any] = {
+    "gateway": {
+        "namespace": "istio-ingress",
+        "name": "sandbox",
+        "domain": "localhost",
+        "clients": [{"namespace": "istio-ingress", "labels": {"app": "istio-ingressgateway"}}],
+        "byNodePort": False,
+    },
+    "mesh": {"revision": "default", "namespace": "istio-system"},
+}
 WEB = {
     "name": "web",
     "namespace": "shop",
@@ -146,7 +157,7 @@ def test_a_release_is_brought_with_what_it_needs(directory: Path, cluster: Clust
     }
     secret = made["Secret", "web"]["data"]
     assert base64.b64decode(secret["password"]).decode() == files["web-password"].read_text().strip()
-    assert load(directory / "bin/helm.web.values") == {"image": {"tag": "1.0"}}
+    assert load(directory / "bin/helm.web.values") == {"image": {"tag": "1.0"}, **AROUND}
     told = json.dumps(results)
     plain = [path.read_text().strip() for path in files.values()]
     assert not any(word in told for text in plain for word in (text, base64.b64encode(text.encode()).decode()))
@@ -154,7 +165,7 @@ def test_a_release_is_brought_with_what_it_needs(directory: Path, cluster: Clust
 
 def test_the_second_run_is_one_look(directory: Path, cluster: Cluster) -> None:
     play(directory, release_list=[WEB])
-    cluster.objects += [helm_secret("web", CHART, {"image": {"tag": "1.0"}}), deployment("web")]
+    cluster.objects += [helm_secret("web", CHART, {"image": {"tag": "1.0"}, **AROUND}), deployment("web")]
     (directory / "bin/helm").unlink()
     assert play(directory, release_list=[WEB])[:2] == (0, "")
     assert play(directory, "--check", release_list=[WEB])[:2] == (0, "")
@@ -241,7 +252,31 @@ def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) ->
     assert play(directory, role="apps", sandbox_domain="example.org", apps_sample_values=more)[1] == ""
     values = load(directory / "bin/helm.front-end.values")
     assert (values["env"]["SIBLING_DOMAIN"], values["env"]["PORT"], values["replicas"]) == ("example.org", "3000", 3)
-    assert values["networkPolicy"]["ingress"]["load-balancer"]["from"] == [{"cidr": "192.0.2.2/32"}]
+    assert values["env"]["TRUSTED_PROXIES"] == "127.0.0.6,192.0.2.2"
+    assert values["gateway"] == {**AROUND["gateway"], "domain": "example.org"}
+
+
+def test_applications_belong_to_the_mesh(directory: Path, cluster: Cluster) -> None:
+    own = {**WEB, "values": {"gateway": {"name": "mine"}}}
+    assert play(directory, role="apps", apps_releases=[own], istio_revision="canary")[1] == ""
+    labels = {
+        item["metadata"]["name"]: item["metadata"]["labels"] for item in cluster.objects if item["kind"] == "Namespace"
+    }
+    assert labels["shop"] == {"istio.io/rev": "canary", "team": "web"}
+    assert labels["apps"] == {"istio.io/rev": "canary", "pod-security.kubernetes.io/enforce": "restricted"}
+    values = load(directory / "bin/helm.web.values")
+    assert values["mesh"]["revision"] == "canary"
+    assert values["gateway"] == {**AROUND["gateway"], "name": "mine"}
+
+
+def test_without_a_mesh_the_load_balancer_asks_pages_itself(directory: Path, cluster: Cluster) -> None:
+    assert play(directory, role="apps", apps_releases=[WEB], istio_enabled=False)[1] == ""
+    labels = [item["metadata"]["labels"] for item in cluster.objects if item["kind"] == "Namespace"]
+    assert [name for own in labels for name in own if "istio" in name] == []
+    values = load(directory / "bin/helm.front-end.values")
+    assert (values["gateway"]["byNodePort"], values["gateway"]["clients"]) == (True, [{"cidr": "192.0.2.2/32"}])
+    assert values["mesh"]["revision"] == ""
+    assert values["env"]["TRUSTED_PROXIES"] == "192.0.2.2"
 
 
 def test_an_application_of_ones_own_stands_beside_the_sample_or_alone(directory: Path) -> None:

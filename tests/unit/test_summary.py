@@ -25,7 +25,12 @@ PLAYBOOK = f"""
         __summary_times: []
         sandbox_cluster:
           problem: ""
-          pages: [{{name: website, title: Sample application, text: Quotes., path: /}}]
+          pages:
+            - name: website
+              hosts: ["website.{{{{ sandbox_domain }}}}"]
+              title: Sample application
+              text: Quotes.
+              path: /
           page_problems: "{{{{ problems | default([]) }}}}"
     - ansible.builtin.debug:
         msg:
@@ -63,16 +68,18 @@ def test_a_sandbox_of_official_releases_lacks_nothing(tmp_path: Path) -> None:
 
 def test_what_was_built_is_not_upstreams(tmp_path: Path) -> None:
     reason = "no official releases from here (https://dl.k8s.io: refused): all is built from package registries"
-    (row,) = summary(tmp_path, {"source": "build", "reason": reason})["left_out"]
-    assert row["name"] == "upstream's binaries and signatures"
-    assert row["reason"].startswith(f"{reason}. ")
+    upstream, envoy = summary(tmp_path, {"source": "build", "reason": reason})["left_out"]
+    assert upstream["name"] == "upstream's binaries and signatures"
+    assert upstream["reason"].startswith(f"{reason}. ")
+    assert envoy["name"] == "Istio's own Envoy"
+    assert len(summary(tmp_path, {"source": "build", "reason": reason}, istio_enabled=False)["left_out"]) == 1
 
 
 def test_what_is_switched_off_is_said_with_what_was_added(tmp_path: Path) -> None:
     mine = {"name": "my part", "reason": "I took it out"}
-    page = {"name": "Service shop/shop", "reason": "the page shop can't be reached"}
+    page = {"name": "HTTPRoute shop/shop", "reason": "the page shop can't be reached"}
     said = summary(tmp_path, {}, cluster_local_path_enabled=False, summary_left_out=[mine], problems=[page])
-    assert [row["name"] for row in said["left_out"]] == ["my part", "Service shop/shop", "StorageClass local-path"]
+    assert [row["name"] for row in said["left_out"]] == ["my part", "HTTPRoute shop/shop", "StorageClass local-path"]
     assert "left out: StorageClass local-path: cluster_local_path_enabled is false" in said["text"]
 
 

@@ -20,7 +20,9 @@ ingress:
   {{- end }}
 egress:
   {{- $dns := .root.Values.networkPolicy.dns }}
-  {{- if $dns.enabled }}
+  {{- $mesh := .root.Values.mesh }}
+  {{- /* A proxy looks its control plane up, whatever the program beside it asks for. */}}
+  {{- if or $dns.enabled (ne $mesh.revision "") }}
   - to:
       - {{ include "workload.peer" (pick $dns "namespace" "labels") | nindent 8 | trim }}
     ports:
@@ -45,8 +47,30 @@ egress:
       {{- end }}
       {{- end }}
   {{- end }}
-  {{- if not (or $dns.enabled .egress) }} []
+  {{- if $mesh.revision }}
+  # The proxy's configuration and certificates.
+  - to:
+      - namespaceSelector:
+          matchLabels:
+            kubernetes.io/metadata.name: {{ $mesh.namespace }}
+        podSelector:
+          matchLabels:
+            app: istiod
+    ports:
+      - port: 15012
+        protocol: TCP
   {{- end }}
+  {{- if not (or $dns.enabled .egress $mesh.revision) }} []
+  {{- end }}
+{{- end -}}
+
+{{- /* Who may connect to the workload: what is declared, and for its page whoever passes requests on to it. */ -}}
+{{- define "workload.ingress" -}}
+{{- $page := dict }}
+{{- if and .Values.page.name .Values.gateway.clients }}
+{{- $_ := set $page "page" (dict "from" .Values.gateway.clients "ports" (list .Values.page.port)) }}
+{{- end }}
+{{- merge $page .Values.networkPolicy.ingress | toYaml }}
 {{- end -}}
 
 {{- /* One peer of a rule: {app, labels, namespace} or {cidr, except}. */ -}}

@@ -12,6 +12,10 @@ metadata:
     {{- with .root.Values.partOf }}
     app.kubernetes.io/part-of: {{ . }}
     {{- end }}
+    {{- /* Said here too, so that pods get another proxy when the revision changes. */}}
+    {{- with .root.Values.mesh.revision }}
+    istio.io/rev: {{ . }}
+    {{- end }}
     {{- with $values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

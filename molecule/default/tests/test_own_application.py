@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -66,39 +67,46 @@ def test_its_secret_is_made_once() -> None:
 
 
 @pytest.fixture
-def services() -> Iterator[None]:
-    """Two Services by hand: one that is a page, and one that wants to be the website."""
+def routes() -> Iterator[None]:
+    """Two HTTPRoutes by hand: one that is a page, and one that wants to be the website."""
 
-    def service(name: str, page: str) -> dict[str, Any]:
+    def route(name: str, host: str) -> dict[str, Any]:
         return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": "hello", "labels": {"cicd.sandbox/page": page}},
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": {"name": name, "namespace": "hello", "annotations": {"cicd.sandbox/title": "By hand"}},
             "spec": {
-                "type": "NodePort",
-                "externalTrafficPolicy": "Local",
-                "selector": {"app.kubernetes.io/name": "hello"},
-                "ports": [{"port": 8080}],
+                "parentRefs": [{"namespace": "istio-ingress", "name": "sandbox"}],
+                "hostnames": [f"{host}.localhost"],
+                "rules": [{"backendRefs": [{"name": "hello", "port": 8080}]}],
             },
         }
 
-    made = [service("by-hand", "by-hand"), service("imitation", "website")]
+    made = [route("by-hand", "by-hand"), route("imitation", "website")]
+    assert page("by-hand")[0] == 404
     kubectl("apply", "--filename=-", given={"apiVersion": "v1", "kind": "List", "items": made})
     yield
-    kubectl("--namespace=hello", "delete", "service", "by-hand", "imitation")
-    run_step("pages")
-    assert page("by-hand")[0] == 404
+    kubectl("--namespace=hello", "delete", "httproute", "by-hand", "imitation")
+    assert answers("by-hand", 404)
 
 
-@pytest.mark.usefixtures("services")
-def test_a_service_made_by_hand_becomes_a_page_by_its_label() -> None:
-    assert page("by-hand")[0] == 404
-    run_step("pages")
+def answers(name: str, status: int, seconds: float = 30) -> bool:
+    """Whether a page answers so before long: the gateway is told of a route within moments."""
+    deadline = time.monotonic() + seconds
+    while page(name)[0] != status and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return page(name)[0] == status
+
+
+@pytest.mark.usefixtures("routes")
+def test_a_route_made_by_hand_becomes_a_page() -> None:
+    assert answers("by-hand", 200)
     assert page("by-hand")[1].endswith("<h1>Hello, visitor</h1>")
-    # Nobody's page is taken by a younger Service, and that is said.
+    # Nobody's page is taken by a younger route, and that is said.
     assert "<th scope=" in page("website")[1]
     said = " ".join(run_step("summary").split())
-    assert "Service hello/imitation: the page website is that of Service apps/front-end" in said
+    assert f"http://by-hand.localhost:{PORT}/ By hand" in said
+    assert "HTTPRoute hello/imitation: the page website.localhost is that of HTTPRoute apps/front-end" in said
 
 
 def test_what_was_interrupted_or_removed_is_taken_up_by_the_next_run() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ class DescriptionError(Exception):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where charts are. ``paths`` and ``images``: component → its folder, and the tag of its image, once published."""
+    """Where charts are. ``paths`` and ``images``: component → its folder, and the tag of its image, once published.
+
+    ``defaults``: chart of the collection → values under those of each of its releases.
+    """
 
     charts: Path
     inventory: Path
     paths: Mapping[str, str]
     images: Mapping[str, str]
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def check_names(releases: Sequence[Mapping[str, Any]]) -> None:
@@ -81,9 +85,18 @@ def chart_folder(release: Mapping[str, Any], around: Surroundings) -> str:
     return str(around.charts / chart)
 
 
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Two mappings in one, as Helm merges values: what `over` says goes, also within mappings of both."""
+    found = {**under, **over}
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], Mapping) and isinstance(over[key], Mapping):
+            found[key] = merged(under[key], over[key])
+    return found
+
+
 def wanted(release: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
     """A release as modules want it. Raises DescriptionError."""
-    values = dict(release.get("values") or {})
+    values = merged(around.defaults.get(str(release.get("chart") or "workload"), {}), release.get("values") or {})
     if image := release.get("image"):
         if image not in around.images:
             raise DescriptionError(f"release {release['name']}: component {image} has no image of its own")
@@ -98,8 +111,13 @@ def wanted(release: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
     }
 
 
-def namespaces(releases: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Namespace → the labels that it has to have, of all releases in it. Raises DescriptionError."""
+def namespaces(
+    releases: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, str]]:
+    """Namespace → the labels that it has to have, of all releases in it. Raises DescriptionError.
+
+    defaults: labels where no release of the namespace says otherwise.
+    """
     found: dict[str, dict[str, str]] = {}
     for release in releases:
         labels = found.setdefault(release["namespace"], {})
@@ -109,7 +127,8 @@ def namespaces(releases: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str
                     f"release {release['name']}: namespace {release['namespace']} is to have the label {key}={value}, "
                     f"and for another release {labels[key]}"
                 )
-    return found
+    own = {key: str(value) for key, value in (defaults or {}).items()}
+    return {name: {**own, **labels} for name, labels in found.items()}
 
 
 def secrets(releases: Sequence[Mapping[str, Any]], directory: Path) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pages that a person opens: Services say so themselves, by a label and annotations.
+"""Pages that a person opens: HTTPRoutes of the Gateway API say so themselves.
 
-``cicd.sandbox/page`` (label) is the first label of the page's host name. Annotations, all optional:
-``cicd.sandbox/title``, ``text``, ``path`` (where a person begins), ``health-path`` (answers 200 where a pod may get
-requests), ``contains`` (text in what ``path`` answers), ``port`` (a port's name) and ``timeout`` (seconds).
+Every HTTPRoute of the sandbox's Gateway is one, at its host names. Annotations tell more, all optional:
+``cicd.sandbox/title``, ``text``, ``path`` (where a person begins), ``contains`` (text in what ``path`` answers) and
+``health-path`` (answers 200 where a pod may get requests; asked where no gateway looks at pods).
+https://gateway-api.sigs.k8s.io/reference/spec/#httproute
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ from typing import Any
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import Object, Target
 
 PREFIX = "cicd.sandbox/"
-LABEL = f"{PREFIX}page"
-SERVICES = Target("Service", "v1", label_selector=LABEL)
+GROUP = "gateway.networking.k8s.io"
+ROUTES = Target("HTTPRoute", f"{GROUP}/v1")
+SERVICES = Target("Service", "v1")
 TIMEOUT = 10
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@%/?-]*")
+# Durations of the Gateway API (GEP-2257): up to four numbers with their unit.
+_DURATION = re.compile(r"(\d{1,5})(h|ms|m|s)")
+_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page. ``node_port`` is 0 where no node leads to it; ``timeout`` in seconds."""
+    """A page, named by the first label of its first host name.
+
+    ``timeout`` in seconds. ``service`` answers behind it; ``node_port`` is 0 where no node leads there.
+    """
 
     name: str
+    hosts: list[str]
     title: str
     text: str
     path: str
@@ -36,7 +45,9 @@ class Page:
     contains: str
     timeout: int
     namespace: str
+    route: str
     service: str
+    service_namespace: str
     node_port: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,63 +55,133 @@ class Page:
         return asdict(self)
 
 
-def read_pages(services: Iterable[Object], reserved: Collection[str] = ()) -> tuple[list[Page], list[dict[str, str]]]:
-    """The pages of Services, by name, and {name, reason} of those that can't be one. Of two of a name the older is.
+def belongs(route: Object, gateway: tuple[str, str]) -> bool:
+    """Whether an HTTPRoute wants to be one of a Gateway (namespace, name)."""
+    return any(_is_parent(reference, route, gateway) for reference in (route.get("spec") or {}).get("parentRefs") or [])
 
-    reserved: names that are others'.
+
+def _is_parent(reference: Mapping[str, Any], route: Object, gateway: tuple[str, str]) -> bool:
+    namespace = reference.get("namespace") or route["metadata"].get("namespace")
+    ours = (reference.get("group", GROUP), reference.get("kind", "Gateway")) == (GROUP, "Gateway")
+    return ours and (namespace, reference.get("name")) == gateway
+
+
+def read_pages(
+    routes: Iterable[Object],
+    services: Iterable[Object],
+    gateway: tuple[str, str],
+    reserved: Collection[str] = (),
+    *,
+    by_node_port: bool = False,
+) -> tuple[list[Page], list[dict[str, str]]]:
+    """The pages of HTTPRoutes, by name, and {name, reason} of those that can't be one. Of two of a host the older is.
+
+    gateway: namespace and name of the Gateway whose routes are pages.
+    reserved: host names that are others'.
+    by_node_port: there is no gateway; what is outside of the cluster asks node ports of Services.
     """
-    found: dict[str, Page] = {}
+    known = {(s["metadata"].get("namespace"), s["metadata"]["name"]): s for s in services}
+    taken: dict[str, Page] = {}
+    found: list[Page] = []
     problems = []
-    for service in sorted(services, key=_age):
-        page = _page(service)
-        reason = _refusal(page, found, reserved)
+    for route in sorted((route for route in routes if belongs(route, gateway)), key=_age):
+        page = _page(route, known)
+        if page.hosts and page.hosts[0] in taken and not _notes(route):
+            continue  # another path of a page that is told already
+        reason = (
+            _refusal(page, taken, reserved)
+            or _refused(route, gateway)
+            or (_unreachable(page, known) if by_node_port else "")
+        )
         if reason:
-            where = f"Service {page.namespace}/{page.service}"
-            problems.append({"name": where, "reason": f"the page {page.name} {reason}"})
+            where = f"HTTPRoute {page.namespace}/{page.route}"
+            problems.append({"name": where, "reason": f"the page {page.hosts[0] if page.hosts else ''} {reason}"})
         else:
-            found[page.name] = page
-    return [found[name] for name in sorted(found)], problems
+            taken.update(dict.fromkeys(page.hosts, page))
+            found.append(page)
+    return sorted(found, key=lambda page: (page.name, page.hosts)), problems
 
 
-def _refusal(page: Page, found: Mapping[str, Page], reserved: Collection[str]) -> str:
-    # Whoever may change a Service writes these: what is no name or path must not reach a load balancer's configuration.
-    if not _NAME.fullmatch(page.name):
-        return "has a name that is no host name: lower-case letters, digits and dashes"
-    if page.name in reserved:
-        return "has a name of the sandbox's own"
-    if page.name in found:
-        return f"is that of Service {found[page.name].namespace}/{found[page.name].service}"
+def _refusal(page: Page, taken: Mapping[str, Page], reserved: Collection[str]) -> str:
+    # Whoever may change a route writes these: what is no name or path must not reach a load balancer's configuration.
+    if not page.hosts:
+        return "has no host name of its own (hostnames)"
+    for host in page.hosts:
+        if not _HOST.fullmatch(host):
+            return f"has {host!r} for a host name: labels of lower-case letters, digits and dashes, and no wildcard"
+        if host in reserved:
+            return f"has a name of the sandbox's own, {host}"
+        if host in taken:
+            return f"is that of HTTPRoute {taken[host].namespace}/{taken[host].route}"
     for path in (page.path, page.health_path):
         if not _PATH.fullmatch(path):
             return f"has {path!r} for a path: it begins with / and has no spaces, quotes, #, $ or backslashes"
-    return "" if page.node_port else "can't be reached: the Service's type is not NodePort"
+    return ""
 
 
-def _age(service: Object) -> tuple[str, str, str]:
-    metadata = service["metadata"]
+def _refused(route: Object, gateway: tuple[str, str]) -> str:
+    """Why the gateway does not take a route, in the gateway's words."""
+    for parent in (route.get("status") or {}).get("parents") or []:
+        if not _is_parent(parent.get("parentRef") or {}, route, gateway):
+            continue
+        for condition in parent.get("conditions") or []:
+            if condition.get("type") in ("Accepted", "ResolvedRefs") and condition.get("status") == "False":
+                words = " ".join(str(condition.get("message", "")).split())
+                return f"is refused by the gateway: {condition.get('reason')}: {words}"
+    return ""
+
+
+def _unreachable(page: Page, services: Mapping[tuple[Any, Any], Object]) -> str:
+    if page.node_port:
+        return ""
+    name = f"{page.service_namespace}/{page.service}"
+    if (page.service_namespace, page.service) not in services:
+        return f"can't be reached: there is no Service {name}"
+    return f"can't be reached: no node port leads to Service {name}, and without a gateway its type has to be NodePort"
+
+
+def _age(route: Object) -> tuple[str, str, str]:
+    metadata = route["metadata"]
     return (str(metadata.get("creationTimestamp") or ""), str(metadata.get("namespace")), str(metadata.get("name")))
 
 
-def _page(service: Object) -> Page:
-    metadata = service["metadata"]
-    notes = {
+def _notes(route: Object) -> dict[str, str]:
+    return {
         key.removeprefix(PREFIX): str(value)
-        for key, value in (metadata.get("annotations") or {}).items()
+        for key, value in (route["metadata"].get("annotations") or {}).items()
         if key.startswith(PREFIX)
     }
-    name = str(metadata["labels"][LABEL])
-    ports = (service.get("spec") or {}).get("ports") or [{}]
-    port = next((port for port in ports if port.get("name") == notes.get("port")), ports[0])
-    timeout = notes.get("timeout", "")
+
+
+def _seconds(duration: str) -> int:
+    """Whole seconds of a duration, one at least; TIMEOUT where it is none."""
+    parts = _DURATION.findall(duration)
+    total = sum(int(number) * _MILLISECONDS[unit] for number, unit in parts)
+    return max(1, -(-total // 1000)) if total else TIMEOUT
+
+
+def _page(route: Object, services: Mapping[tuple[Any, Any], Object]) -> Page:
+    metadata, spec, notes = route["metadata"], route.get("spec") or {}, _notes(route)
+    hosts = [str(host) for host in spec.get("hostnames") or []]
+    name = hosts[0].partition(".")[0] if hosts else str(metadata.get("name"))
+    rule = (spec.get("rules") or [{}])[0]
+    backend = (rule.get("backendRefs") or [{}])[0]
+    namespace = str(backend.get("namespace") or metadata.get("namespace"))
+    service = services.get((namespace, backend.get("name")), {})
+    ports = (service.get("spec") or {}).get("ports") or []
+    port: Object = next((port for port in ports if port.get("port") == backend.get("port")), {})
     return Page(
         name=name,
+        hosts=hosts,
         title=notes.get("title") or name,
         text=notes.get("text", ""),
         path=notes.get("path") or "/",
         health_path=notes.get("health-path") or "/",
         contains=notes.get("contains", ""),
-        timeout=int(timeout) if timeout.isdigit() and int(timeout) else TIMEOUT,
+        timeout=_seconds(str((rule.get("timeouts") or {}).get("request", ""))),
         namespace=str(metadata.get("namespace")),
-        service=str(metadata.get("name")),
+        route=str(metadata.get("name")),
+        service=str(backend.get("name", "")),
+        service_namespace=namespace,
         node_port=int(port.get("nodePort") or 0),
     )

@@ -1,0 +1,256 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mesh as its members and strangers find it: who is answered, under which identity, and how pages are reached."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from helm import STATE, run
+
+KUBECONFIG = STATE / "kubeconfig"
+PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
+IMAGE = "docker.io/library/busybox:latest"
+GATEWAY = {"namespace": "istio-ingress", "name": "sandbox"}
+TRUST_DOMAIN = "cluster.local"
+# Answers with who the proxy beside it says has called.
+SERVER = """
+mkdir -p /tmp/www/cgi-bin
+printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\r\\\\n\\\\r\\\\n"; env\\n' > /tmp/www/cgi-bin/who
+chmod 755 /tmp/www/cgi-bin/who
+exec busybox httpd -f -p 8080 -h /tmp/www
+"""
+
+Object = dict[str, Any]
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """Run kubectl as the sandbox's admin and return what it says."""
+    done = run_kubectl(*arguments, stdin=stdin)
+    assert done[0] == 0, f"kubectl {' '.join(arguments)}\n{done[1]}"
+    return done[1]
+
+
+def run_kubectl(*arguments: str, stdin: str | None = None) -> tuple[int, str]:
+    line = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-timeout=30s", *arguments]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, input=stdin)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def get(*arguments: str) -> Object:
+    answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
+    return answer
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Try until it is true, and return what it is."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return value
+
+
+def pod(name: str, namespace: str, *command: str) -> Object:
+    """Describe a pod with a ServiceAccount of its name, as Pod Security's level restricted wants it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": {
+            "serviceAccountName": name,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "main",
+                    "image": IMAGE,
+                    "command": list(command),
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+
+
+def account(name: str, namespace: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+
+
+@pytest.fixture(scope="module")
+def spaces() -> Iterator[tuple[str, str]]:
+    """A namespace of the mesh with a server and a client, and one outside of it with a client; gone afterwards."""
+    suffix = secrets.token_hex(3)
+    inside, outside = f"mesh-test-{suffix}", f"no-mesh-test-{suffix}"
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    injected = get("namespace", "apps")["metadata"]["labels"]["istio.io/rev"]
+    objects: list[Object] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {**restricted, **labels}}}
+        for name, labels in ((inside, {"istio.io/rev": injected}), (outside, {}))
+    ]
+    for name, namespace in (("server", inside), ("client", inside), ("client", outside)):
+        command = ["sh", "-euc", SERVER] if name == "server" else ["sleep", "infinity"]
+        objects += [account(name, namespace), pod(name, namespace, *command)]
+    objects.append(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "server", "namespace": inside},
+            "spec": {"selector": {"app": "server"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        }
+    )
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
+    try:
+        for namespace in (inside, outside):
+            kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=120s", "pod", "--all")
+        yield inside, outside
+    finally:
+        kubectl("delete", "namespace", inside, outside, "--wait=true")
+
+
+def ask(namespace: str, url: str) -> tuple[int, str]:
+    """Ask from the client of a namespace; exit status and what was said."""
+    line = ["exec", "client", "--container=main", "--", "busybox", "wget", "-T", "5", "-qO-", url]
+    return run_kubectl("--namespace", namespace, *line)
+
+
+def test_a_member_is_answered_and_known_by_its_identity(spaces: tuple[str, str]) -> None:
+    inside, _outside = spaces
+    asked = until(lambda: (answer := ask(inside, f"http://server.{inside}/cgi-bin/who"))[0] == 0 and answer)
+    assert asked, ask(inside, f"http://server.{inside}/cgi-bin/who")
+    assert f"URI=spiffe://{TRUST_DOMAIN}/ns/{inside}/sa/client" in asked[1]
+    assert f"By=spiffe://{TRUST_DOMAIN}/ns/{inside}/sa/server" in asked[1]
+
+
+def test_plain_text_from_outside_of_the_mesh_is_refused(spaces: tuple[str, str]) -> None:
+    inside, outside = spaces
+    address = get("--namespace", inside, "pod", "server")["status"]["podIP"]
+    for url in (f"http://server.{inside}.svc/cgi-bin/who", f"http://{address}:8080/cgi-bin/who"):
+        status, said = ask(outside, url)
+        assert status != 0, f"{url} answered:\n{said}"
+        assert "URI=" not in said
+    # The stranger's own network is well: what is asked for is refused, not unreachable.
+    assert ask(outside, "http://istiod.istio-system.svc:15014/version")[0] == 0
+
+
+def test_strangers_are_answered_where_plain_text_is_permitted(spaces: tuple[str, str]) -> None:
+    """The refusal above is the mesh's, and nothing else's."""
+    inside, outside = spaces
+    permissive = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "permissive", "namespace": inside},
+        "spec": {"mtls": {"mode": "PERMISSIVE"}},
+    }
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump(permissive))
+    try:
+        assert until(lambda: ask(outside, f"http://server.{inside}.svc/cgi-bin/who")[0] == 0, 30)
+    finally:
+        kubectl("--namespace", inside, "delete", "peerauthentication", "permissive")
+    assert until(lambda: ask(outside, f"http://server.{inside}.svc/cgi-bin/who")[0] != 0, 30)
+
+
+def test_a_members_certificate_carries_its_spiffe_id() -> None:
+    (first, *_rest) = get("--namespace=apps", "pods", "--selector=app.kubernetes.io/name=front-end")["items"]
+    name = first["metadata"]["name"]
+    line = ["--kubeconfig", str(KUBECONFIG), "--namespace=apps", "proxy-config", "secret", name, "--output=json"]
+    found = json.loads(run("istioctl", *line))["dynamicActiveSecrets"]
+    (own,) = [entry["secret"] for entry in found if entry["name"] == "default"]
+    chain = base64.b64decode(own["tlsCertificate"]["certificateChain"]["inlineBytes"])
+    leaf = x509.load_pem_x509_certificates(chain)[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+        f"spiffe://{TRUST_DOMAIN}/ns/apps/sa/front-end"
+    ]
+
+
+def test_the_sample_application_runs_in_the_mesh() -> None:
+    namespace = get("namespace", "apps")["metadata"]["labels"]
+    assert namespace["pod-security.kubernetes.io/enforce"] == "restricted"
+    pods = get("--namespace=apps", "pods", "--selector=app.kubernetes.io/component=main")["items"]
+    assert len(pods) >= 5
+    for item in pods:
+        proxies = [c for c in item["spec"].get("initContainers", []) if c["name"] == "istio-proxy"]
+        assert [proxy["restartPolicy"] for proxy in proxies] == ["Always"], item["metadata"]["name"]
+
+
+def page(name: str) -> tuple[int, str, str]:
+    """Status, server and body of a page, as a browser asks for it."""
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", headers={"Host": f"{name}.localhost:{PORT}"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers.get("Server", ""), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get("Server", ""), error.read().decode()
+
+
+def test_pages_come_through_the_gateway() -> None:
+    status, server, body = page("website")
+    assert (status, server) == (200, "istio-envoy")
+    assert '<th scope="row">' in body
+    status, server, body = page("no-such-page")
+    assert (status, "website.localhost" in body) == (404, True)
+
+
+def test_a_route_is_a_page_at_once_and_no_more_when_it_goes(spaces: tuple[str, str]) -> None:
+    inside, _outside = spaces
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "by-hand", "namespace": inside},
+        "spec": {
+            "parentRefs": [GATEWAY],
+            "hostnames": [f"{inside}.localhost"],
+            "rules": [
+                {
+                    "filters": [
+                        {
+                            "type": "URLRewrite",
+                            "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/cgi-bin/who"}},
+                        }
+                    ],
+                    "backendRefs": [{"name": "server", "port": 80}],
+                }
+            ],
+        },
+    }
+    assert page(inside)[0] == 404
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump(route))
+    try:
+        assert until(lambda: page(inside)[0] == 200, 30), page(inside)
+        said = page(inside)[2]
+        assert f"URI=spiffe://{TRUST_DOMAIN}/ns/istio-ingress/sa/istio-ingressgateway" in said
+        # The visitor's address is the load balancer's word; what a visitor says of itself does not pass.
+        assert re.search(r"^HTTP_X_FORWARDED_PROTO=http$", said, re.MULTILINE)
+    finally:
+        kubectl("--namespace", inside, "delete", "httproute", "by-hand")
+    assert until(lambda: page(inside)[0] == 404, 30)
+
+
+def test_proxies_write_access_logs_as_json() -> None:
+    assert page("website")[0] == 200
+    line = ["--namespace=istio-ingress", "logs", "--selector=app=istio-ingressgateway", "--tail=200"]
+
+    def told() -> list[Object]:
+        lines = [text for text in kubectl(*line).splitlines() if text.startswith("{")]
+        return [entry for entry in map(json.loads, lines) if "response_code" in entry]
+
+    entries = until(told, 20)
+    assert entries
+    assert {"authority", "method", "path", "duration", "upstream_cluster"} <= set(entries[-1])

@@ -1,0 +1,117 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which releases the role istio asks for, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import REPOSITORY
+from helm import only, render
+from playbook_run import run_playbook
+
+# What `release` would be given, instead of that role's work.
+PLAYBOOK = f"""
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {{name: cicd.sandbox.istio, tasks_from: preflight, public: true}}
+    - ansible.builtin.include_vars: {REPOSITORY}/roles/istio/vars/main.yml
+    - ansible.builtin.debug:
+        msg: "{{{{ __istio_releases }}}}"
+"""
+
+
+def releases(directory: Path, source: str = "build", **variables: Any) -> dict[str, dict[str, Any]]:
+    """The releases by name, where components come from there."""
+    (directory / "artifacts-source.json").write_text(json.dumps({"source": source, "reason": "so it is"}))
+    run = play(directory, **variables)
+    assert run.returncode == 0, run.text
+    return {release["name"]: release for release in run.results()[-1]["msg"]}
+
+
+def play(directory: Path, **variables: Any) -> Any:
+    (directory / "play.yml").write_text(PLAYBOOK)
+    values = {"sandbox_state_directory": str(directory), **variables}
+    arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
+    return run_playbook(directory / "play.yml", *arguments, fails=None)
+
+
+def test_demo_is_small_and_its_gateway_survives_a_worker(tmp_path: Path) -> None:
+    found = releases(tmp_path)
+    assert list(found) == ["istio-base", "istio-cni", "istiod", "istio-ingressgateway", "istio-egressgateway", "mesh"]
+    istiod, ingress = found["istiod"]["values"], found["istio-ingressgateway"]["values"]
+    assert (istiod["profile"], istiod["replicaCount"], ingress["replicaCount"]) == ("demo", 1, 2)
+    assert [(port["name"], port["nodePort"]) for port in ingress["service"]["ports"]] == [
+        ("status-port", 30021),
+        ("http2", 30080),
+    ]
+    assert found["istio-ingressgateway"]["after"] == ["istiod"]
+    assert found["istio-ingressgateway"]["namespace_labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def test_default_has_two_of_each_and_no_profile(tmp_path: Path) -> None:
+    found = releases(tmp_path, istio_profile="default")
+    counts = [
+        found[name]["values"]["replicaCount"] for name in ("istiod", "istio-ingressgateway", "istio-egressgateway")
+    ]
+    assert counts == [2, 2, 2]
+    assert [name for name, release in found.items() if "profile" in release["values"]] == []
+
+
+def test_only_plain_envoy_goes_without_istios_filters(tmp_path: Path) -> None:
+    plain = releases(tmp_path)["istiod"]["values"]
+    assert plain["telemetry"] == {"enabled": False}
+    assert plain["env"] == {
+        "ENABLE_NATIVE_SIDECARS": "true",
+        "PILOT_ENABLE_METADATA_EXCHANGE": "false",
+        "PILOT_ENABLE_ALPN_FILTER": "false",
+    }
+    official = releases(tmp_path, source="release")["istiod"]["values"]
+    assert "telemetry" not in official
+    assert official["env"] == {"ENABLE_NATIVE_SIDECARS": "true"}
+
+
+def test_a_revision_is_a_control_plane_of_its_own(tmp_path: Path) -> None:
+    found = releases(tmp_path, istio_revision="canary")
+    assert found["istiod-canary"]["values"]["revision"] == "canary"
+    assert found["istio-ingressgateway"]["values"]["revision"] == "canary"
+    assert found["istio-ingressgateway"]["after"] == ["istiod-canary"]
+    assert found["istio-base"]["values"]["defaultRevision"] == "canary"
+
+
+def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
+    mine = {"istiod": {"meshConfig": {"connectTimeout": "3s"}}, "mesh": {"mtls": "PERMISSIVE"}}
+    found = releases(tmp_path, istio_values=mine)
+    assert found["istiod"]["values"]["meshConfig"]["connectTimeout"] == "3s"
+    assert found["istiod"]["values"]["meshConfig"]["accessLogEncoding"] == "JSON"
+    assert found["mesh"]["values"]["mtls"] == "PERMISSIVE"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"istio_ingress_replicas": 3}, "istio_ingress_replicas is 3, but the group workers has 2 hosts"),
+        ({"istio_revision": "1.31"}, "istio_revision is 1.31; it has to be of lower-case letters"),
+        ({"istio_values": {"istoid": {}}}, "istio_values has istoid, of which there is no release"),
+    ],
+)
+def test_what_can_be_no_mesh_is_refused(tmp_path: Path, wrong: dict[str, Any], words: str) -> None:
+    run = play(tmp_path, **wrong)
+    failed = [answer.result["msg"] for answer in run.answers if answer.failed]
+    assert len(failed) == 1
+    assert words in failed[0]
+
+
+def test_the_mesh_is_strict_and_has_one_gateway() -> None:
+    chart = REPOSITORY / "charts/mesh"
+    documents = render({"gateway": {"domain": "lab.internal"}}, "mesh", "--namespace=istio-system", chart=chart)
+    strict, gateway = only(documents, "PeerAuthentication"), only(documents, "Gateway")
+    assert (strict["metadata"]["namespace"], strict["spec"]) == ("istio-system", {"mtls": {"mode": "STRICT"}})
+    assert (gateway["metadata"]["namespace"], gateway["metadata"]["name"]) == ("istio-ingress", "sandbox")
+    (listener,) = gateway["spec"]["listeners"]
+    assert (listener["hostname"], listener["port"]) == ("*.lab.internal", 80)
+    assert gateway["spec"]["addresses"][0]["value"] == "istio-ingressgateway.istio-ingress.svc.cluster.local"
