@@ -28,6 +28,10 @@ def with_port(**values: Any) -> dict[str, Any]:
     return workload(ports={"http": {"containerPort": 8080}}, **values)
 
 
+def speaking_http(**values: Any) -> dict[str, Any]:
+    return workload(ports={"http": {"containerPort": 8080, "servicePort": 80, "appProtocol": "http"}}, **values)
+
+
 def with_job(**job: Any) -> dict[str, Any]:
     return workload(hookJobs={"migrate": {"events": ["pre-install", "pre-upgrade"], **job}})
 
@@ -151,6 +155,18 @@ REFUSED: list[tuple[Values, str]] = [
     (with_port(page={"name": "shop", "port": "web"}), 'page.port: "web" is not a name in ports (http)'),
     (with_port(page={"name": "shop"}, kind="Job"), "page.name: a Job has no Service that a page could be at"),
     (
+        with_port(networkPolicy={"ingress": {"web": {"from": [{"app": "a"}], "methods": ["GET"]}}}),
+        "networkPolicy.ingress.web: methods and paths need ports of HTTP; say ports.http.appProtocol: http",
+    ),
+    (with_port(traffic={"timeout": 3}), "traffic: timeout and retries need a port of HTTP"),
+    (
+        speaking_http(traffic={"timeout": 3, "retries": {"attempts": 2, "perTryTimeout": 3}}),
+        "traffic.retries.perTryTimeout (3) must be less than traffic.timeout (3)",
+    ),
+    (with_port(traffic={"retry": 3}), "at '/traffic': additional properties 'retry' not allowed"),
+    (workload(externalServices={"mail": {"host": "mail.example.com"}}), "missing property 'port'"),
+    (workload(podLabels={"version": "2"}), "podLabels: version is set by the chart"),
+    (
         with_port(page={"name": "shop"}, service={"enabled": False}),
         "page.name: service.enabled false has no Service that a page could be at",
     ),
@@ -170,7 +186,7 @@ REFUSED: list[tuple[Values, str]] = [
     ),
     (
         with_port(networkPolicy={"ingress": {"a": {"from": [{"app": "b", "cidr": "10.0.0.1/32"}]}}}),
-        "a peer has cidr, or app, labels and namespace, not both",
+        "a peer has cidr, or app, labels, namespace and serviceAccounts, not both",
     ),
     (
         with_port(probes={"readiness": {"httpGet": {"port": "web"}}}),
@@ -539,6 +555,120 @@ def test_pods_of_a_mesh_may_ask_its_control_plane() -> None:
             ],
             "ports": [{"port": 15012, "protocol": "TCP"}],
         }
+
+
+MESH = {"revision": "default", "namespace": "istio-system"}
+GATEWAY_PODS = {"namespace": "istio-ingress", "labels": {"app": "gateway"}, "serviceAccounts": ["gateway"]}
+SOURCES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"app": "a"}, {"principals": ["cluster.local/ns/shop/sa/a"]}),
+    ({"app": "a", "namespace": "b"}, {"principals": ["cluster.local/ns/b/sa/a"]}),
+    ({"app": "a", "namespace": "*"}, {"principals": ["*/sa/a"]}),
+    (
+        {"app": "a", "serviceAccounts": ["a", "a-migrate"]},
+        {"principals": ["cluster.local/ns/shop/sa/a", "cluster.local/ns/shop/sa/a-migrate"]},
+    ),
+    (GATEWAY_PODS, {"principals": ["cluster.local/ns/istio-ingress/sa/gateway"]}),
+    ({"labels": {"role": "probe"}}, {"namespaces": ["shop"]}),
+    ({"namespace": "monitoring"}, {"namespaces": ["monitoring"]}),
+    ({"namespace": "*"}, {"principals": ["*"]}),
+    (
+        {"cidr": "198.18.0.0/24", "except": ["198.18.0.9/32"]},
+        {"ipBlocks": ["198.18.0.0/24"], "notIpBlocks": ["198.18.0.9/32"]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("peer", "source"), SOURCES, ids=[json.dumps(peer) for peer, _source in SOURCES])
+def test_a_mesh_knows_peers_by_their_identity(peer: dict[str, Any], source: dict[str, Any]) -> None:
+    values = speaking_http(mesh=MESH, networkPolicy={"ingress": {"one": {"from": [peer]}}})
+    policy = only(render(values, "web", "--namespace=shop"), "AuthorizationPolicy")
+    assert policy["spec"]["rules"] == [
+        {"from": [{"source": source}], "to": [{"operation": {"ports": ["8080"]}}]},
+    ]
+
+
+def test_a_mesh_holds_to_methods_and_paths() -> None:
+    rule = {"from": [{"app": "a"}], "ports": ["http"], "methods": ["GET"], "paths": ["/api/*"]}
+    values = speaking_http(mesh=MESH, networkPolicy={"enabled": False, "ingress": {"one": rule}})
+    documents = render(values)
+    (found,) = only(documents, "AuthorizationPolicy")["spec"]["rules"]
+    assert found["to"] == [{"operation": {"ports": ["8080"], "methods": ["GET"], "paths": ["/api/*"]}}]
+    assert "NetworkPolicy/web" not in names(documents)
+
+
+def test_without_rules_a_mesh_answers_nobody() -> None:
+    spec = only(render(with_port(mesh=MESH)), "AuthorizationPolicy")["spec"]
+    assert spec["action"] == "ALLOW"
+    assert "rules" not in spec
+    assert spec["selector"]["matchLabels"]["app.kubernetes.io/component"] == "main"
+    for values in (with_port(), with_port(mesh=MESH, authorizationPolicy={"enabled": False})):
+        assert not [name for name in names(render(values)) if name.startswith("AuthorizationPolicy/")]
+
+
+def test_the_sample_database_answers_the_api_and_its_jobs_only() -> None:
+    documents = render({**sample("postgresql"), "mesh": MESH}, "postgresql", "--namespace=apps")
+    rules = only(documents, "AuthorizationPolicy")["spec"]["rules"]
+    principals = [name for rule in rules for peer in rule["from"] for name in peer["source"]["principals"]]
+    # As the charts of those who ask name their ServiceAccounts.
+    accounts = [
+        document["metadata"]["name"]
+        for name in ("business-logic", "postgresql-password")
+        for document in render(sample(name), name)
+        if document["kind"] == "ServiceAccount"
+    ]
+    assert sorted(principals) == sorted(f"cluster.local/ns/apps/sa/{name}" for name in accounts)
+
+
+TRAFFIC = {"timeout": 3, "retries": {"attempts": 2, "perTryTimeout": 0.8}, "streams": ["/events"]}
+
+
+def test_a_mesh_repeats_what_is_safe() -> None:
+    documents = render(speaking_http(mesh=MESH, traffic=TRAFFIC), "web", "--namespace=shop")
+    host = "web.shop.svc.cluster.local"
+    spec = only(documents, "VirtualService")["spec"]
+    assert spec["hosts"] == [host]
+    streams, safe, others = spec["http"]
+    for route in (streams, safe, others):
+        assert route["route"] == [{"destination": {"host": host, "port": {"number": 80}}}]
+        assert {match["port"] for match in route["match"]} == {80}
+    assert streams["match"] == [{"port": 80, "uri": {"prefix": "/events"}}]
+    assert (streams["timeout"], streams["retries"]["retryOn"]) == ("0s", "connect-failure,refused-stream")
+    assert safe["match"][0]["method"] == {"regex": "GET|HEAD|OPTIONS"}
+    assert (safe["timeout"], safe["retries"]["attempts"], safe["retries"]["perTryTimeout"]) == ("3s", 2, "0.8s")
+    assert "gateway-error" in safe["retries"]["retryOn"]
+    assert (others["timeout"], others["retries"]["retryOn"]) == ("3s", "connect-failure,refused-stream")
+    assert "perTryTimeout" not in others["retries"]
+
+
+def test_a_mesh_leaves_pods_alone_that_fail() -> None:
+    traffic = {"outlierDetection": {"interval": "2s"}, "connectionPool": {"tcp": {"maxConnections": 9}}}
+    documents = render(with_port(mesh=MESH, traffic=traffic))
+    assert only(documents, "DestinationRule")["spec"]["trafficPolicy"] == traffic
+    kinds = {name.partition("/")[0] for name in names(render(speaking_http(traffic={**TRAFFIC, **traffic})))}
+    assert not kinds & {"VirtualService", "DestinationRule", "AuthorizationPolicy", "ServiceEntry"}
+
+
+def test_a_mesh_lets_declared_hosts_be_asked() -> None:
+    external = {
+        "mail": {"host": "mail.example.com", "port": 465},
+        "page": {"host": "example.com", "port": 80, "protocol": "HTTP"},
+    }
+    documents = render(workload(mesh=MESH, externalServices=external))
+    assert only(documents, "ServiceEntry", "web-mail")["spec"] == {
+        "hosts": ["mail.example.com"],
+        "exportTo": ["."],
+        "location": "MESH_EXTERNAL",
+        "resolution": "DNS",
+        "ports": [{"name": "tls-465", "number": 465, "protocol": "TLS"}],
+    }
+    assert only(documents, "ServiceEntry", "web-page")["spec"]["ports"][0]["name"] == "http-80"
+
+
+def test_pods_tell_a_mesh_their_app_and_version() -> None:
+    labels = pod(render(with_job()))["metadata"]["labels"]
+    assert (labels["app"], labels["version"]) == ("web", "1.0")
+    image = {"repository": "example.com/web", "digest": DIGEST}
+    assert pod(render({"image": image}))["metadata"]["labels"]["version"] == "0" * 63
 
 
 def test_metrics_annotations() -> None:

@@ -48,3 +48,8 @@ helm.sh/hook: {{ join "," .job.events }}
 helm.sh/hook-weight: {{ .weight | quote }}
 helm.sh/hook-delete-policy: {{ .policy }}
 {{- end -}}
+
+{{- /* Something where a port is said to be one of HTTP; takes the port. */ -}}
+{{- define "workload.speaksHttp" -}}
+{{- if has (.appProtocol | default "") (list "http" "http2" "grpc" "kubernetes.io/h2c") }}yes{{ end }}
+{{- end -}}

@@ -97,3 +97,29 @@ podSelector:
     {{- end }}
 {{- end }}
 {{- end -}}
+
+{{- /* One peer of a rule as the mesh knows it: by the identity that its proxy shows. Pods have the identity of their
+       ServiceAccount, whose name is the workload's where nothing else is said.
+       Takes root and peer. */ -}}
+{{- define "workload.source" -}}
+{{- $root := .root }}
+{{- $namespace := .peer.namespace | default $root.Release.Namespace }}
+{{- $place := eq $namespace "*" | ternary "*" (printf "%s/ns/%s" "cluster.local" $namespace) }}
+{{- $accounts := .peer.serviceAccounts | default (.peer.app | default list) }}
+{{- if .peer.cidr }}
+ipBlocks: [{{ .peer.cidr | quote }}]
+{{- with .peer.except }}
+notIpBlocks:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- else if $accounts }}
+principals:
+  {{- range kindIs "string" $accounts | ternary (list $accounts) $accounts }}
+  - {{ printf "%s/sa/%s" $place . | quote }}
+  {{- end }}
+{{- else if eq $namespace "*" }}
+principals: ["*"]
+{{- else }}
+namespaces: [{{ $namespace | quote }}]
+{{- end }}
+{{- end -}}

@@ -6,6 +6,10 @@
 metadata:
   labels:
     {{- include "workload.selectorLabels" . | nindent 4 }}
+    app: {{ include "workload.name" .root }}
+    {{- with $values.image.tag | default $values.image.digest }}
+    version: {{ . | trimPrefix "sha256:" | trunc 63 | trimAll "-_." | quote }}
+    {{- end }}
     {{- with $values.image.tag }}
     app.kubernetes.io/version: {{ . | trunc 63 | trimAll "-_." | quote }}
     {{- end }}
