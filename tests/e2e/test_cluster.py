@@ -7,56 +7,23 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import os
 import secrets
 import ssl
 import stat
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from live_cluster import IMAGE, KUBECONFIG, KUBECTL, STATE, Object, apply, get, kubectl, until
 
-STATE = Path(
-    os.environ.get("SANDBOX_STATE_DIRECTORY", Path("~/.local/state/cicd-sandbox/dev").expanduser())  # make e2e
-)
-KUBECONFIG = STATE / "kubeconfig"
-KUBECTL = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-timeout=20s"]
-IMAGE = "docker.io/library/busybox:latest"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 PACKING = "batch-packing"
 HOSTNAME = "kubernetes.io/hostname"
-
-Object = dict[str, Any]
-
-
-def kubectl(*arguments: str, stdin: str | None = None, fails: bool = False) -> str:
-    """Run kubectl as the sandbox's admin and return what it says."""
-    run = subprocess.run([*KUBECTL, *arguments], check=False, capture_output=True, text=True, input=stdin)
-    assert (run.returncode != 0) == fails, f"kubectl {' '.join(arguments)}\n{run.stdout}{run.stderr}"
-    return run.stdout.strip()
-
-
-def get(*arguments: str) -> Object:
-    answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
-    return answer
-
-
-def apply(*objects: Object) -> None:
-    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Try until it is true, and return what it is."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return value
 
 
 @functools.cache

@@ -9,21 +9,16 @@ import json
 import os
 import re
 import secrets
-import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import yaml
 from cryptography import x509
-from helm import STATE, run
+from helm import run
+from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, try_kubectl, until
 
-KUBECONFIG = STATE / "kubeconfig"
 PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
-IMAGE = "docker.io/library/busybox:latest"
 GATEWAY = {"namespace": "istio-ingress", "name": "sandbox"}
 TRUST_DOMAIN = "cluster.local"
 # Answers with who the proxy beside it says has called.
@@ -33,64 +28,6 @@ printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\r\\\\n\\\\r\\\\n"; env\\
 chmod 755 /tmp/www/cgi-bin/who
 exec busybox httpd -f -p 8080 -h /tmp/www
 """
-
-Object = dict[str, Any]
-
-
-def kubectl(*arguments: str, stdin: str | None = None) -> str:
-    """Run kubectl as the sandbox's admin and return what it says."""
-    done = run_kubectl(*arguments, stdin=stdin)
-    assert done[0] == 0, f"kubectl {' '.join(arguments)}\n{done[1]}"
-    return done[1]
-
-
-def run_kubectl(*arguments: str, stdin: str | None = None) -> tuple[int, str]:
-    line = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-timeout=30s", *arguments]
-    done = subprocess.run(line, check=False, capture_output=True, text=True, input=stdin)
-    return done.returncode, (done.stdout + done.stderr).strip()
-
-
-def get(*arguments: str) -> Object:
-    answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
-    return answer
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Try until it is true, and return what it is."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return value
-
-
-def pod(name: str, namespace: str, *command: str) -> Object:
-    """Describe a pod with a ServiceAccount of its name, as Pod Security's level restricted wants it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
-        "spec": {
-            "serviceAccountName": name,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "main",
-                    "image": IMAGE,
-                    "command": list(command),
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                }
-            ],
-        },
-    }
-
-
-def account(name: str, namespace: str) -> Object:
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +42,8 @@ def spaces() -> Iterator[tuple[str, str]]:
         for name, labels in ((inside, {"istio.io/rev": injected}), (outside, {}))
     ]
     for name, namespace in (("server", inside), ("client", inside), ("client", outside)):
-        command = ["sh", "-euc", SERVER] if name == "server" else ["sleep", "infinity"]
-        objects += [account(name, namespace), pod(name, namespace, *command)]
+        command = ["sh", "-euc", SERVER] if name == "server" else []
+        objects += sleeper(name, namespace, *command)
     objects.append(
         {
             "apiVersion": "v1",
@@ -115,10 +52,10 @@ def spaces() -> Iterator[tuple[str, str]]:
             "spec": {"selector": {"app": "server"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }
     )
-    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
+    apply(*objects)
     try:
-        for namespace in (inside, outside):
-            kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=120s", "pod", "--all")
+        ready(inside, "server", "client")
+        ready(outside, "client")
         yield inside, outside
     finally:
         kubectl("delete", "namespace", inside, outside, "--wait=true")
@@ -127,7 +64,8 @@ def spaces() -> Iterator[tuple[str, str]]:
 def ask(namespace: str, url: str) -> tuple[int, str]:
     """Ask from the client of a namespace; exit status and what was said."""
     line = ["exec", "client", "--container=main", "--", "busybox", "wget", "-T", "5", "-qO-", url]
-    return run_kubectl("--namespace", namespace, *line)
+    done = try_kubectl("--namespace", namespace, *line)
+    return done.returncode, (done.stdout + done.stderr).strip()
 
 
 def test_a_member_is_answered_and_known_by_its_identity(spaces: tuple[str, str]) -> None:
@@ -158,7 +96,7 @@ def test_strangers_are_answered_where_plain_text_is_permitted(spaces: tuple[str,
         "metadata": {"name": "permissive", "namespace": inside},
         "spec": {"mtls": {"mode": "PERMISSIVE"}},
     }
-    kubectl("apply", "--filename=-", stdin=yaml.safe_dump(permissive))
+    apply(permissive)
     try:
         assert until(lambda: ask(outside, f"http://server.{inside}.svc/cgi-bin/who")[0] == 0, 30)
     finally:
@@ -231,7 +169,7 @@ def test_a_route_is_a_page_at_once_and_no_more_when_it_goes(spaces: tuple[str, s
         },
     }
     assert page(inside)[0] == 404
-    kubectl("apply", "--filename=-", stdin=yaml.safe_dump(route))
+    apply(route)
     try:
         assert until(lambda: page(inside)[0] == 200, 30), page(inside)
         said = page(inside)[2]

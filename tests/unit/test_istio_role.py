@@ -115,3 +115,42 @@ def test_the_mesh_is_strict_and_has_one_gateway() -> None:
     (listener,) = gateway["spec"]["listeners"]
     assert (listener["hostname"], listener["port"]) == ("*.lab.internal", 80)
     assert gateway["spec"]["addresses"][0]["value"] == "istio-ingressgateway.istio-ingress.svc.cluster.local"
+    assert listener["allowedRoutes"] == {"namespaces": {"from": "All"}}
+
+
+def test_the_gateway_leaves_routes_of_production_alone(tmp_path: Path) -> None:
+    values = releases(tmp_path)["mesh"]["values"]
+    documents = render(values, "mesh", "--namespace=istio-system", chart=REPOSITORY / "charts/mesh")
+    (listener,) = only(documents, "Gateway")["spec"]["listeners"]
+    allowed = listener["allowedRoutes"]["namespaces"]
+    assert allowed["from"] == "Selector"
+    refused = {rule["key"]: rule["values"] for rule in allowed["selector"]["matchExpressions"]}
+    assert {rule["operator"] for rule in allowed["selector"]["matchExpressions"]} == {"NotIn"}
+    assert set(refused) == {"kubernetes.io/metadata.name", "cicd.sandbox/environment"}
+    assert all("prod" in names for names in refused.values())
+
+
+def test_pods_of_the_mesh_ask_only_what_is_declared(tmp_path: Path) -> None:
+    for mode, variables in (("REGISTRY_ONLY", {}), ("ALLOW_ANY", {"istio_outbound_traffic_policy": "ALLOW_ANY"})):
+        mesh = releases(tmp_path, **variables)["istiod"]["values"]["meshConfig"]
+        assert mesh["outboundTrafficPolicy"] == {"mode": mode}
+
+
+@pytest.mark.parametrize("revision", ["", "canary"])
+def test_a_namespace_answers_nobody_that_is_not_declared(revision: str) -> None:
+    chart = REPOSITORY / "charts/namespace"
+    documents = render({"mesh": {"revision": revision}}, "namespace-shop", "--namespace=shop", chart=chart)
+    policy = only(documents, "NetworkPolicy")["spec"]
+    assert (policy["podSelector"], policy["policyTypes"], policy["ingress"]) == ({}, ["Ingress", "Egress"], [])
+    ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
+    if not revision:
+        assert ports == []
+        assert len(documents) == 1
+        return
+    # Proxies need names and their control plane, whatever is beside them.
+    assert ports == [53, 53, 15012]
+    assert only(documents, "AuthorizationPolicy")["spec"] == {}
+    without = {"mesh": {"revision": revision}, "authorizationPolicy": {"enabled": False}}
+    assert [document["kind"] for document in render(without, "n", chart=chart)] == ["NetworkPolicy"]
+    without = {"mesh": {"revision": revision}, "networkPolicy": {"enabled": False}}
+    assert [document["kind"] for document in render(without, "n", chart=chart)] == ["AuthorizationPolicy"]

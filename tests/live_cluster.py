@@ -1,0 +1,85 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The standing sandbox's cluster as tests use it: kubectl as its admin, waiting, and pods."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+STATE = Path(
+    os.environ.get("SANDBOX_STATE_DIRECTORY", Path("~/.local/state/cicd-sandbox/dev").expanduser())  # make e2e
+)
+KUBECONFIG = STATE / "kubeconfig"
+KUBECTL = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-timeout=20s"]
+IMAGE = "docker.io/library/busybox:latest"
+
+Object = dict[str, Any]
+
+
+def kubectl(*arguments: str, stdin: str | None = None, fails: bool = False) -> str:
+    """Run kubectl as the sandbox's admin and return what it says."""
+    done = try_kubectl(*arguments, stdin=stdin)
+    assert (done.returncode != 0) == fails, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def try_kubectl(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*KUBECTL, *arguments], check=False, capture_output=True, text=True, input=stdin)
+
+
+def get(*arguments: str) -> Object:
+    answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
+    return answer
+
+
+def apply(*objects: Object) -> None:
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Try until it is true, and return what it is."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return value
+
+
+def sleeper(name: str, namespace: str, *command: str, account: str | None = None) -> list[Object]:
+    """Describe a pod with a ServiceAccount, as Pod Security's level restricted wants it; it sleeps, or runs a command.
+
+    account: a ServiceAccount that is there; one of the pod's name is described where it is left out.
+    """
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": list(command) or ["sleep", "infinity"],
+        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, "version": "test"}},
+        "spec": {
+            "serviceAccountName": account or name,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }
+    own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+    return [pod] if account else [own, pod]
+
+
+def ready(namespace: str, *names: str) -> None:
+    pods = [f"pod/{name}" for name in names]
+    kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=120s", *pods, "--request-timeout=0")
