@@ -52,14 +52,14 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return value
 
 
-def sleeper(name: str, namespace: str, *command: str, account: str | None = None) -> list[Object]:
+def sleeper(name: str, namespace: str, *command: str, account: str | None = None, image: str = IMAGE) -> list[Object]:
     """Describe a pod with a ServiceAccount, as Pod Security's level restricted wants it; it sleeps, or runs a command.
 
     account: a ServiceAccount that is there; one of the pod's name is described where it is left out.
     """
     container = {
         "name": "main",
-        "image": IMAGE,
+        "image": image,
         "command": list(command) or ["sleep", "infinity"],
         "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
