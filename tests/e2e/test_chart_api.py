@@ -46,6 +46,14 @@ EVERYTHING: dict[str, Any] = {
     "page": {"name": "web", "text": "Serves.", "healthPath": "/livez", "timeout": 30},
     "gateway": {"domain": "lab.internal", "clients": [{"namespace": "gateways", "labels": {"c": "d"}}]},
     "mesh": {"revision": "default"},
+    "traffic": {
+        "timeout": 3,
+        "retries": {"attempts": 2, "perTryTimeout": 0.8},
+        "streams": ["/events"],
+        "outlierDetection": {"consecutiveGatewayErrors": 5, "baseEjectionTime": "15s"},
+        "connectionPool": {"tcp": {"maxConnections": 9}},
+    },
+    "externalServices": {"mail": {"host": "mail.example.com", "port": 465}},
     "metrics": {"enabled": True},
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}],
@@ -66,7 +74,12 @@ def sample(path: Path) -> dict[str, Any]:
 CASES = {
     "deployment": EVERYTHING,
     "stateful-set": {**EVERYTHING, "kind": "StatefulSet", "volumeClaims": CLAIMS},
-    "job": {**EVERYTHING, "kind": "Job", "job": {"activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 60}},
+    "job": {
+        **EVERYTHING,
+        "kind": "Job",
+        "page": {"name": ""},
+        "job": {"activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 60},
+    },
     "node-port": {**EVERYTHING, "service": {"type": "NodePort", "externalTrafficPolicy": "Local"}},
     **{path.stem: sample(path) for path in SAMPLE},
 }
