@@ -39,7 +39,13 @@ AROUND: dict[str, Any] = {
         "namespace": "istio-ingress",
         "name": "sandbox",
         "domain": "localhost",
-        "clients": [{"namespace": "istio-ingress", "labels": {"app": "istio-ingressgateway"}}],
+        "clients": [
+            {
+                "namespace": "istio-ingress",
+                "labels": {"app": "istio-ingressgateway"},
+                "serviceAccounts": ["istio-ingressgateway"],
+            }
+        ],
         "byNodePort": False,
     },
     "mesh": {"revision": "default", "namespace": "istio-system"},
@@ -263,7 +269,11 @@ def test_applications_belong_to_the_mesh(directory: Path, cluster: Cluster) -> N
         item["metadata"]["name"]: item["metadata"]["labels"] for item in cluster.objects if item["kind"] == "Namespace"
     }
     assert labels["shop"] == {"istio.io/rev": "canary", "team": "web"}
-    assert labels["apps"] == {"istio.io/rev": "canary", "pod-security.kubernetes.io/enforce": "restricted"}
+    assert labels["apps"] == {
+        "istio.io/rev": "canary",
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "cicd.sandbox/workload-labels": "required",
+    }
     values = load(directory / "bin/helm.web.values")
     assert values["mesh"]["revision"] == "canary"
     assert values["gateway"] == {**AROUND["gateway"], "name": "mine"}
@@ -282,11 +292,22 @@ def test_without_a_mesh_the_load_balancer_asks_pages_itself(directory: Path, clu
 def test_an_application_of_ones_own_stands_beside_the_sample_or_alone(directory: Path) -> None:
     assert play(directory, role="apps", apps_releases=[WEB])[1] == ""
     names = {path.name.split(".")[1] for path in directory.glob("bin/helm.*.values")}
-    assert names == {"postgresql", "business-logic", "postgresql-password", "front-end", "web"}
+    assert names == {"postgresql", "business-logic", "postgresql-password", "front-end", "web", "namespace-apps"}
     for path in directory.glob("bin/helm.*.values"):
         path.unlink()
     assert play(directory, role="apps", apps_releases=[WEB], apps_sample_enabled=False)[1] == ""
     assert [path.name for path in directory.glob("bin/helm.*.values")] == ["helm.web.values"]
+
+
+def test_namespaces_are_isolated_that_the_inventory_names(directory: Path) -> None:
+    other = {**WEB, "name": "other", "namespace": "others"}
+    isolated = {"apps_sample_enabled": False, "apps_isolated_namespaces": ["apps", "shop"]}
+    assert play(directory, role="apps", apps_releases=[WEB, other], **isolated)[1] == ""
+    names = {path.name.split(".")[1] for path in directory.glob("bin/helm.*.values")}
+    # The sample's namespace is not used.
+    assert names == {"web", "other", "namespace-shop"}
+    values = load(directory / "bin/helm.namespace-shop.values")
+    assert values == {"mesh": {"revision": "default", "namespace": "istio-system"}}
 
 
 def test_the_jobs_own_words_come_before_helms_patience_ends() -> None:
