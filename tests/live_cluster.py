@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,18 @@ def get(*arguments: str) -> Object:
 
 def apply(*objects: Object) -> None:
     kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
+
+
+@contextmanager
+def standing(*objects: Object) -> Iterator[None]:
+    """Have objects in the cluster for a while."""
+    apply(*objects)
+    try:
+        yield
+    finally:
+        for item in objects:
+            where = [f"--namespace={item['metadata']['namespace']}"] if "namespace" in item["metadata"] else []
+            kubectl("delete", *where, "--ignore-not-found", f"{item['kind']}/{item['metadata']['name']}")
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:

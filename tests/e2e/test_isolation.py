@@ -12,12 +12,11 @@ import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, try_kubectl, until
+from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, standing, try_kubectl, until
 
 PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 APPS = "apps"
@@ -39,18 +38,6 @@ OPEN_MESH: Object = {
     "metadata": {"name": f"open-{SUFFIX}", "namespace": APPS},
     "spec": {"action": "ALLOW", "rules": [{}]},
 }
-
-
-@contextmanager
-def standing(*objects: Object) -> Iterator[None]:
-    """Have objects in the cluster for a while."""
-    apply(*objects)
-    try:
-        yield
-    finally:
-        for item in objects:
-            where = [f"--namespace={item['metadata']['namespace']}"] if "namespace" in item["metadata"] else []
-            kubectl("delete", *where, "--ignore-not-found", f"{item['kind']}/{item['metadata']['name']}")
 
 
 @pytest.fixture(scope="module")
