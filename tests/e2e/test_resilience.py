@@ -59,10 +59,8 @@ def visits(number: int = VISITS) -> list[Visit]:
 def ill(name: str, labels: dict[str, str], **fault: Any) -> Object:
     """Describe what has the proxies of some pods answer in their place."""
     kind = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
-    router = {
-        "name": "envoy.filters.network.http_connection_manager",
-        "subFilter": {"name": "envoy.filters.http.router"},
-    }
+    manager = "envoy.filters.network.http_connection_manager"
+    router = {"name": manager, "subFilter": {"name": "envoy.filters.http.router"}}
     return {
         "apiVersion": "networking.istio.io/v1alpha3",
         "kind": "EnvoyFilter",
@@ -130,9 +128,8 @@ def test_visitors_do_not_notice_that_a_third_of_the_answers_fails() -> None:
 def test_visitors_wait_less_than_the_timeout_for_a_pod_that_hangs() -> None:
     assert until(well, 60)
     selector = ",".join(f"{key}={value}" for key, value in API.items())
-    first, *_others = get(
-        "pods", f"--namespace={APPS}", f"--selector={selector}", "--field-selector=status.phase=Running"
-    )["items"]
+    running = ["--field-selector=status.phase=Running", f"--namespace={APPS}", f"--selector={selector}"]
+    first, *_others = get("pods", *running)["items"]
     name = first["metadata"]["name"]
     kubectl(f"--namespace={APPS}", "label", "pod", name, f"hangs={SUFFIX}")
     try:
