@@ -30,6 +30,11 @@ options:
     type: list
     elements: path
     default: []
+  volumes:
+    description: Directories that Kubernetes uses as volumes, as patterns of the shell.
+    type: list
+    elements: path
+    default: []
   facts:
     description: Names of local facts, files below C(/etc/ansible/facts.d). Those that are no JSON object are left out.
     type: list
@@ -78,6 +83,13 @@ paths:
   returned: always
   type: list
   elements: str
+empty_volumes:
+  description: >-
+    Those of O(volumes) that are empty and root's, writable for nobody else, sorted. The kubelet makes the directory of
+    a volume like that, where it is not there.
+  returned: always
+  type: list
+  elements: str
 facts:
   description: Name → value, of those of O(facts) that are there.
   returned: always
@@ -86,6 +98,7 @@ facts:
 
 import json
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,6 +107,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 FACTS = Path("/etc/ansible/facts.d")
 INSTALLED = "installed "
+KUBELETS_MODE = 0o755
 AS_IT_SHOULD = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
 
 
@@ -108,6 +122,20 @@ def installed(shown: str) -> list[str]:
     return [line.removeprefix(INSTALLED) for line in shown.splitlines() if line.startswith(INSTALLED)]
 
 
+def matching(patterns: list[str]) -> set[Path]:
+    """Return what there is that absolute patterns of the shell match."""
+    return {path for pattern in patterns for path in Path("/").glob(pattern.lstrip("/"))}
+
+
+def is_empty_volume(path: Path) -> bool:
+    """Whether a directory is as the kubelet makes that of a volume; one that can't be read is not."""
+    with suppress(OSError):
+        found = path.lstat()
+        as_made = stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and stat.S_IMODE(found.st_mode) == KUBELETS_MODE
+        return as_made and not any(path.iterdir())
+    return False
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -115,6 +143,7 @@ def main() -> None:
             "packages": {"type": "bool", "default": False},
             "units": {"type": "list", "elements": "str", "default": []},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "volumes": {"type": "list", "elements": "path", "default": []},
             "facts": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -128,9 +157,8 @@ def main() -> None:
         properties = ["Id", *AS_IT_SHOULD]
         line = ["systemctl", "show", f"--property={','.join(properties)}", *module.params["units"]]
         found["running"] = running(module.run_command(line)[1])
-    found["paths"] = sorted(
-        {str(path) for pattern in module.params["paths"] for path in Path("/").glob(pattern.lstrip("/"))}
-    )
+    found["paths"] = sorted(map(str, matching(module.params["paths"])))
+    found["empty_volumes"] = sorted(str(path) for path in matching(module.params["volumes"]) if is_empty_volume(path))
     for name in module.params["facts"]:
         path = FACTS / f"{name}.fact"
         with suppress(OSError, ValueError):

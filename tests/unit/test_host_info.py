@@ -91,3 +91,18 @@ def test_finds_files_and_facts(
     found = run_module("host_info", {"facts": ["machine", "others", "list", "none"], "paths": paths}, capsys)
     assert found["facts"] == {"machine": {"provider": "nspawn"}}
     assert found["paths"] == [f"{tmp_path}/applied-1.37.2"]
+
+
+def test_volumes_that_are_as_the_kubelet_makes_them(
+    programs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modes = {"made": 0o755, "open": 0o777, "full": 0o755, "closed": 0o700}
+    for name, mode in modes.items():
+        (tmp_path / "volumes" / name).mkdir(parents=True)
+        (tmp_path / "volumes" / name).chmod(mode)
+    (tmp_path / "volumes/full/PG_VERSION").touch()
+    (tmp_path / "volumes/file").touch(0o755)
+    (tmp_path / "volumes/link").symlink_to("made")
+    found = run_module("host_info", {"volumes": [f"{tmp_path}/volumes/*", "/nonexistent/*"]}, capsys)
+    assert found["empty_volumes"] == [f"{tmp_path}/volumes/made"]
+    assert run_module("host_info", {}, capsys)["empty_volumes"] == []

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.helm.plan import Release, State, survey
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import KubernetesApi
-from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.volumes import local_volumes, lost_volumes
+from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.volumes import (
+    claiming_pods,
+    local_volumes,
+    lost_volumes,
+)
 from helm_records import deployment, helm_secret, make_chart
 from local_server import FakeKubernetes, serving_kubernetes
 
@@ -64,7 +68,7 @@ def api(fake: FakeKubernetes, tmp_path: Path) -> Iterator[KubernetesApi]:
 def test_directories_of_a_node() -> None:
     found = local_volumes([volume("a"), volume("b", "worker-2"), volume("c", spec={"hostPath": None})], "worker-1")
     path = "/opt/local-path-provisioner/a"
-    assert found == [{"node": "worker-1", "path": path, "namespace": "shop", "claim": "data-a"}]
+    assert found == [{"node": "worker-1", "path": path, "namespace": "shop", "claim": "data-a", "older": False}]
     by_chart = volume("a", metadata={"annotations": {PROVISIONED_BY: "cluster.local/local-path-provisioner"}})
     assert local_volumes([by_chart], "worker-1") == found
     # The other type that local-path makes.
@@ -75,8 +79,11 @@ def test_directories_of_a_node() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"metadata": {"annotations": {}}},
         {"metadata": {"annotations": {PROVISIONED_BY: "nfs.example.com"}}},
+        {"spec": {"volumeMode": "Block", "hostPath": None, "local": {"path": "/mnt/disk"}}},
+        {"spec": {"hostPath": None, "local": {"path": "/dev/vdb", "fsType": "ext4"}}},
+        {"spec": {"hostPath": {"path": "/run/x.sock", "type": "Socket"}}},
+        {"spec": {"hostPath": {"path": "/srv/x", "type": "FileOrCreate"}}},
         {"status": {"phase": "Released"}},
         {"spec": {"claimRef": None}},
         {"spec": {"nodeAffinity": None}},
@@ -84,6 +91,54 @@ def test_directories_of_a_node() -> None:
 )
 def test_what_is_not_local_paths_or_nobodys_is_left_alone(changes: dict[str, Any]) -> None:
     assert local_volumes([volume("a", **changes)], "worker-1") == []
+
+
+def test_directories_that_people_made_volumes_of() -> None:
+    """With their claim, where there is one: a directory that is lost before anything claims it is one all the same."""
+    static: dict[str, Any] = {"metadata": {"annotations": None}}
+    free = volume("d", **static, spec={"claimRef": None}, status={"phase": "Available"})
+    places = {"b": {"hostPath": None, "local": {"path": "/srv/b"}}, "c": {"hostPath": {"path": "/srv/c"}}}
+    volumes = [free, *(volume(name, **static, spec=spec) for name, spec in places.items())]
+    found = local_volumes(volumes, "worker-1")
+    assert [(one["path"], one["namespace"], one["claim"]) for one in found] == [
+        ("/opt/local-path-provisioner/d", "", ""),
+        ("/srv/b", "shop", "data-b"),
+        ("/srv/c", "shop", "data-c"),
+    ]
+
+
+def pod(name: str, node: str, claim_name: str, namespace: str = "shop") -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
+    volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim_name}})
+    spec = {"nodeName": node, "volumes": volumes}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def test_a_directory_of_no_node_is_where_it_is_used() -> None:
+    anywhere = volume("a", metadata={"annotations": {}}, spec={"nodeAffinity": None})
+    pods = [pod("db-0", "worker-2", "data-a"), pod("db-0", "worker-1", "data-a", "other")]
+    assert local_volumes([anywhere], "worker-1", pods) == []
+    (found,) = local_volumes([anywhere], "worker-2", pods)
+    assert (found["node"], found["claim"]) == ("worker-2", "data-a")
+    assert claiming_pods(pods, [found]) == [{"namespace": "shop", "name": "db-0"}]
+
+
+@pytest.mark.parametrize(
+    ("made", "told", "older"),
+    [
+        ("2026-10-02T10:00:00Z", None, True),
+        ("2026-10-02T12:00:00Z", None, False),
+        # Lost before, with the node before this one; lost with this one, and that was said.
+        ("2026-10-02T10:00:00Z", 1_700_000_000, True),
+        ("2026-10-02T10:00:00Z", 1_900_000_000, False),
+    ],
+)
+def test_volumes_that_are_older_than_their_node(made: str, told: int | None, older: bool) -> None:
+    node = {"kind": "Node", "metadata": {"name": "worker-1", "creationTimestamp": "2026-10-02T11:00:00Z"}}
+    one = volume("a")
+    one["metadata"]["creationTimestamp"] = made
+    (found,) = local_volumes([one], "worker-1", [node, claim("data-a", told)])
+    assert found["older"] is older
 
 
 def test_losses_are_told_for_some_days() -> None:
