@@ -12,7 +12,7 @@ author:
   - cicd.sandbox contributors
 description:
   - Puts together what was found on machines, at addresses and in the cluster.
-positional: made, no_kubeconfig, cluster, checks
+positional: made, no_kubeconfig, cluster, checks, silent
 options:
   _input:
     description: Host → answers of M(cicd.sandbox.host_certificates_info) and M(cicd.sandbox.host_services_info).
@@ -36,6 +36,10 @@ options:
     type: list
     elements: str
     required: true
+  silent:
+    description: Hosts that take no connection, and why, as P(cicd.sandbox.silent_hosts#filter) says it.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

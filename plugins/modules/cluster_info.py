@@ -42,7 +42,7 @@ options:
     elements: str
     default: []
   timeout:
-    description: Seconds that the API server may take to answer.
+    description: Seconds that the API server may take to answer, all in all.
     type: float
     default: 5
 attributes:
@@ -155,6 +155,7 @@ lost_volumes:
   elements: dict
 """
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -208,7 +209,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    api = KubernetesApi(module.params["kubeconfig"], timeout=module.params["timeout"])
+    timeout = module.params["timeout"]
+    api = KubernetesApi(module.params["kubeconfig"], timeout=timeout).by(time.monotonic() + timeout)
     try:
         nodes = {node["metadata"]["name"]: node_of(node) for node in api.objects(Target("Node", "v1"))}
         pages, problems = pages_of(api, module.params)

@@ -53,6 +53,10 @@ options:
     description: Seconds to wait for the member to be healthy; 0 looks once.
     type: int
     default: 0
+  answer_timeout:
+    description: Seconds that the member may take to answer a question. Without a quorum it answers some of them never.
+    type: float
+    default: 5
 attributes:
   check_mode:
     description: Changes nothing.
@@ -186,6 +190,7 @@ def main() -> None:
             "etcdctl": {"type": "path", "default": "/usr/local/bin/etcdctl"},
             "configuration": {"type": "list", "elements": "path", "default": []},
             "timeout": {"type": "int", "default": 0},
+            "answer_timeout": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
     )
@@ -198,6 +203,7 @@ def main() -> None:
         certificate=params["certificate"],
         key=params["key"],
         etcdctl=params["etcdctl"],
+        patience=params["answer_timeout"],
         configuration=tuple(Path(path) for path in params["configuration"]),
     )
     run = within(30)

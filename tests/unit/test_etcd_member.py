@@ -151,3 +151,9 @@ def test_shortens_what_etcd_wrote() -> None:
     assert words[0] == "etcd.service: Start assertion failed"
     assert words[1] == "warn: prober detected unhealthy status (error: dial tcp 198.18.6.12:2380: i/o timeout)"
     assert shortened("[1, 2]") == "[1, 2]"
+
+
+def test_questions_are_bounded() -> None:
+    """Without a quorum some are never answered."""
+    member = Member(Path("/d"), "etcd.service", "https://127.0.0.1:2379", "ca", "crt", "key", patience=1.5)
+    assert {"--dial-timeout=1.5s", "--command-timeout=1.5s"} < set(member.command("member", "list"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,25 @@ def test_names_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert four.found == "its name own.lan leads to 127.0.1.1 here, which is every host's own"
     names.resolve.cache_clear()
+
+
+def test_silent_name_servers_are_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each name, and not for as long as a resolver waits."""
+
+    def getaddrinfo(*_: Any) -> list[Any]:
+        time.sleep(5)
+        return []
+
+    monkeypatch.setattr(names, "PATIENCE", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    asked = {f"cp-{number}": f"cp-{number}.silent" for number in range(20)}
+    begin = time.monotonic()
+    findings = preflight.check_addresses(inventory(addresses=asked), "machines_network")
+    with pytest.raises(names.NameNotFoundError, match=r"cp-0: its name cp-0\.silent was not resolved .* cp-19: "):
+        names.resolve_all(asked)
+    assert time.monotonic() - begin < 4
+    assert len(findings) == 20
+    assert "its name cp-3.silent was not resolved here within 0.5 s: no name server answers" in findings[3].text()
 
 
 @pytest.mark.parametrize("address", ["192.0.2.21", "198.51.100.1", "203.0.113.255", "cp-1.example.org"])

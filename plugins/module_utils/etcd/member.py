@@ -32,6 +32,8 @@ class Member:
     key: str
     etcdctl: str = "etcdctl"
     configuration: tuple[Path, ...] = ()
+    # Seconds that it may take to answer a question.
+    patience: float = 5.0
 
     def command(self, *arguments: str) -> list[str]:
         """Return an etcdctl command line that asks this member and answers in JSON."""
@@ -41,8 +43,8 @@ class Member:
             f"--cacert={self.ca}",
             f"--cert={self.certificate}",
             f"--key={self.key}",
-            "--dial-timeout=2s",
-            "--command-timeout=5s",
+            f"--dial-timeout={min(2.0, self.patience):g}s",
+            f"--command-timeout={self.patience:g}s",
             "--write-out=json",
             *arguments,
         ]

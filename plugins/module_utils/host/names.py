@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.bounded import within
+
+# Seconds: a resolver goes on to its second name server after five.
+PATIENCE = 12.0
 REMEDY = "Set ansible_host to an address that the other hosts reach, or mend DNS or /etc/hosts of the controller."
 
 
@@ -28,7 +33,11 @@ def resolve(name: str) -> str:
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+        found = within(PATIENCE, lambda: socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM))
+    except TimeoutError as error:
+        raise NameNotFoundError(
+            f"its name {name} was not resolved here within {PATIENCE:g} s: no name server answers"
+        ) from error
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise NameNotFoundError(f"its name {name} has no IPv4 address here ({reason})") from error
@@ -38,18 +47,36 @@ def resolve(name: str) -> str:
     return address
 
 
+def look_up(names: Iterable[str]) -> dict[str, str | NameNotFoundError]:
+    """Return the address of each name, or why it leads nowhere, looked up side by side."""
+    different = list(dict.fromkeys(names))
+    if not different:
+        return {}
+
+    def one(name: str) -> str | NameNotFoundError:
+        try:
+            return resolve(name)
+        except NameNotFoundError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(len(different)) as pool:
+        return dict(zip(different, pool.map(one, different), strict=True))
+
+
 def resolve_all(names: Mapping[str, str]) -> dict[str, str]:
     """Return host → address of host → name or address.
 
     Raises:
         NameNotFoundError: with all hosts whose names lead nowhere.
     """
+    found = look_up(names.values())
     addresses, problems = {}, []
     for host, name in names.items():
-        try:
-            addresses[host] = resolve(name)
-        except NameNotFoundError as error:
-            problems.append(f"{host}: {error}.")
+        address = found[name]
+        if isinstance(address, NameNotFoundError):
+            problems.append(f"{host}: {address}.")
+        else:
+            addresses[host] = address
     if problems:
         raise NameNotFoundError(" ".join([*problems, REMEDY]))
     return addresses

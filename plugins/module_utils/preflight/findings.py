@@ -23,7 +23,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.plan import quorum
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.names import REMEDY, NameNotFoundError, resolve
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.names import REMEDY, NameNotFoundError, look_up
 from ansible_collections.cicd.sandbox.plugins.module_utils.nspawn.network import foreign_routes
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -206,6 +206,11 @@ def check_addresses(inventory: Inventory, machines_network: str) -> list[Finding
     owners: dict[str, str] = {}
     networks = {name: parse_network(cidr) for name, cidr in inventory.networks.items()}
     bridge = networks.pop(machines_network, None)
+    looked_up = look_up(
+        name
+        for host, name in inventory.addresses.items()
+        if not is_placeholder(name) and (is_address(name) or host not in inventory.made)
+    )
     for host, name in inventory.addresses.items():
         if is_placeholder(name):
             continue
@@ -218,10 +223,9 @@ def check_addresses(inventory: Inventory, machines_network: str) -> list[Finding
             remedy = f"Set ansible_host to an address of {bridge or machines_network}."
             findings.append(Finding(f"host {host}", found, origin, remedy))
             continue
-        try:
-            address = resolve(name)
-        except NameNotFoundError as error:
-            findings.append(Finding(f"host {host}", str(error), origin, REMEDY))
+        address = looked_up[name]
+        if isinstance(address, NameNotFoundError):
+            findings.append(Finding(f"host {host}", str(address), origin, REMEDY))
             continue
         if address in owners:
             found = f"has the address {address} of {owners[address]}"

@@ -13,14 +13,22 @@ Look = Sequence[Mapping[str, Any]]
 
 
 def problems(
-    looks: Mapping[str, Look], made: Collection[str], no_kubeconfig: str, cluster: str, checks: Sequence[str]
+    looks: Mapping[str, Look],
+    made: Collection[str],
+    no_kubeconfig: str,
+    cluster: str,
+    checks: Sequence[str],
+    silent: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return lines for a person; none where all is well.
 
     looks: host → answers of the modules host_certificates_info and host_services_info. made: hosts that the sandbox
     made. no_kubeconfig: path of the cluster's kubeconfig where it is not there. cluster: why nothing is known of the
-    cluster. checks: what modules said that looked at addresses and at the cluster.
+    cluster. checks: what modules said that looked at addresses and at the cluster. silent: hosts that take no
+    connection, and why.
     """
+    not_asked = {host: [{"unreachable": True, "msg": reason}] for host, reason in (silent or {}).items()}
+    looks = {**looks, **not_asked}
     away = [host for host, look in looks.items() if any(answer.get("unreachable") for answer in look)]
     lines = []
     if no_kubeconfig:
