@@ -38,6 +38,23 @@ def test_every_verification_has_tests(scenario: Path) -> None:
             assert action != "verify" or found, f"verify {directory} would be skipped"
 
 
+def imported(playbook: Path) -> set[str]:
+    """Names of playbooks that one imports, and of those that these import."""
+    there = [
+        (playbook.parent / play["ansible.builtin.import_playbook"]).resolve()
+        for play in load(playbook)
+        if len(play) == 2
+    ]
+    return {path.name for path in there}.union(*(imported(path) for path in there))
+
+
+def test_it_leaves_this_computer_as_it_was(scenario: Path) -> None:
+    """Remembered before there is a machine, and compared after all of them are gone."""
+    assert "host_remembered.yml" in imported(scenario / "prepare.yml")
+    assert "host_compared.yml" in imported(scenario / "destroy.yml")
+    assert load(scenario / "destroy.yml")[-1]["ansible.builtin.import_playbook"].startswith("../shared/")
+
+
 def test_it_starts_and_ends_clean(scenario: Path) -> None:
     actions = [action for action, *_ in steps(scenario)]
     assert actions[0] == actions[-1] == "destroy"
