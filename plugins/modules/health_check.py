@@ -107,7 +107,7 @@ options:
             null.
         type: list
         elements: dict
-        suboptions:
+        suboptions: &expectations
           query:
             description: JMESPath expression.
             type: str
@@ -195,32 +195,7 @@ options:
             description: Expected values in each object, as for O(checks[].values), besides that it is ready.
             type: list
             elements: dict
-            suboptions:
-              query:
-                description: JMESPath expression.
-                type: str
-                required: true
-              equals:
-                description: The value itself, of any type.
-                type: raw
-              contains:
-                description: A part of a text, an item of a list, or a key of a mapping.
-                type: raw
-              matches:
-                description: A regular expression found in the value, or in its JSON where it is not a text.
-                type: str
-              gt:
-                description: A number that the value is greater than.
-                type: float
-              gte:
-                description: The least number that the value may be.
-                type: float
-              lt:
-                description: A number that the value is less than.
-                type: float
-              lte:
-                description: The greatest number that the value may be.
-                type: float
+            suboptions: *expectations
   deadline:
     description:
       - Seconds, counted from the module's start, until which checks are repeated. V(0) tries each once, for as long as
