@@ -21,7 +21,7 @@ description:
   - Ends a run whose C(--tags) or C(--skip-tags) name a tag that nothing in the playbook carries; without it such a run
     does nothing and succeeds.
   - Ends a run where a variable of the environment has Ansible do another thing than the playbooks say, such as
-    C(ANSIBLE_STRATEGY) or C(ANSIBLE_BECOME), and names it.
+    C(ANSIBLE_STRATEGY) or C(ANSIBLE_BECOME), and names it. So it does where another project's C(ansible.cfg) does.
   - Ends a run before its first task on the controller that needs root, where sudo asks for a password that Ansible was
     not given. What a terminal was asked for before does not count, since Ansible's sudo has another session.
   - Takes from the environment of all tasks what is another project's, as C(PYTHONPATH) or C(GIT_DIR), has programs
@@ -46,7 +46,11 @@ from ansible import constants, context
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import changes_plays, settle
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import (
+    changes_plays,
+    configured_changes,
+    settle,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs import owner
 from ansible_collections.cicd.sandbox.plugins.module_utils.runs.guard import (
     SPECIAL_TAGS,
@@ -91,8 +95,15 @@ class CallbackModule(CallbackBase):
                 f"The environment has Ansible do another thing than these playbooks say, by {told}. Take it away: unset"
                 f" {' '.join(names)}. Nothing was changed."
             )
+        if configured := _of_files():
+            told = " and ".join(f"{key} = {value} of {path}" for key, value, path in configured)
+            self._refuse(
+                f"Ansible's configuration has it do another thing than these playbooks say, by {told}. Run where it"
+                " does not count, or name another file in ANSIBLE_CONFIG, an empty one will do. Nothing was changed."
+            )
         settle()
-        asked = [*context.CLIARGS.get("tags", ()), *context.CLIARGS.get("skip_tags", ())]
+        # An empty one stands for none.
+        asked = [*filter(None, (*context.CLIARGS.get("tags", ()), *context.CLIARGS.get("skip_tags", ())))]
         plays = playbook.get_plays()
         steps = {str(tag) for play in plays for tag in play.tags}
         # A play's own tags are at hand; those of its tasks take a second to gather.
@@ -190,6 +201,18 @@ class CallbackModule(CallbackBase):
         self._display.error(reason, wrap_text=False)
         # An exception of a callback is only warned of.
         raise SystemExit(1)
+
+
+def _of_files() -> list[tuple[str, object, str]]:
+    """Return what files of configuration say that changes plays: key, value, path."""
+    definitions = constants.config.get_configuration_definitions()
+    said: dict[str, tuple[str, object, str]] = {}
+    for setting, definition in definitions.items():
+        value, origin = constants.config.get_config_value_and_origin(setting)
+        if Path(str(origin)).is_absolute():
+            key = f"[{definition['ini'][0]['section']}] {definition['ini'][0]['key']}"
+            said |= {variable["name"]: (key, value, str(origin)) for variable in definition.get("env") or []}
+    return [said[name] for name in configured_changes({name: value for name, (_, value, _) in said.items()})]
 
 
 def _tags_of_tasks(plays: list[Any]) -> set[str]:

@@ -192,6 +192,33 @@ def test_programs_of_the_environment_run_where_nobody_has_tidied_it(small_checko
     found = started("ansible-probe", LC_ALL="C.UTF-8", ANSIBLE_COLLECTIONS_PATH="/theirs")
     assert found["ANSIBLE_COLLECTIONS_PATH"] == f"/theirs:{small_checkout}/.collections"
     assert "ANSIBLE_COLLECTIONS_PATH" not in started("ansible-probe", LC_ALL="C.UTF-8")
+    others = {
+        "ANSIBLE_INVENTORY_ENABLED": "script",
+        "ANSIBLE_CACHE_PLUGIN": "redis",
+        "ANSIBLE_CACHE_PLUGIN_PREFIX": "x",
+    }
+    assert not set(others) & set(started("ansible-probe", LC_ALL="C.UTF-8", **others))
+    # Callbacks that are not there, and some that are: Ansible's own, one that has moved, one of a collection.
+    config = packages / "ansible/config/ansible_builtin_runtime.yml"
+    builtin = packages / "ansible/plugins/callback/minimal.py"
+    of_collection = packages / "ansible_collections/ansible/posix/plugins/callback/json.py"
+    for path in (config, builtin, of_collection):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            "plugin_routing:\n  action:\n    zzz:\n  callback:\n    json:\n      redirect: ansible.posix.json\n"
+        )
+    for callback, there in (
+        ("nobody.knows.it", False),
+        ("nobody", False),
+        ("ansible.posix.nobody", False),
+        ("zzz", False),
+        ("ansible.posix.json", True),
+        ("ansible.builtin.minimal", True),
+        ("minimal", True),
+        ("json", True),
+    ):
+        found = started("ansible-probe", LC_ALL="C.UTF-8", ANSIBLE_STDOUT_CALLBACK=callback)
+        assert ("ANSIBLE_STDOUT_CALLBACK" in found) is there, callback
     # What it finds there it takes for installed.
     found = started("ansible-galaxy", LC_ALL="C.UTF-8", ANSIBLE_COLLECTIONS_PATH="/theirs")
     assert found["ANSIBLE_COLLECTIONS_PATH"] == "/theirs"

@@ -258,6 +258,22 @@ def test_an_environment_that_changes_what_plays_do_is_refused_by_name(
     assert f"{told} Take it away: unset ANSIBLE_BECOME ANSIBLE_SKIP_TAGS ANSIBLE_STRATEGY." in refused.stderr
 
 
+def test_a_configuration_that_changes_what_plays_do_is_refused_by_name(
+    tmp_path: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of another project, in whose directory somebody stands or which the environment names."""
+    theirs = tmp_path / "their ansible.cfg"
+    paths = f"collections_path = {REPOSITORY}/.collections\ncallbacks_enabled = cicd.sandbox.run_guard\n"
+    theirs.write_text(f"[defaults]\n{paths}strategy = free\n[privilege_escalation]\nbecome = yes\n")
+    monkeypatch.setenv("ANSIBLE_CONFIG", str(theirs))
+    refused = play(tmp_path, sandbox)
+    assert (refused.returncode, "it ran" in refused.stdout) == (1, False)
+    told = f"by [privilege_escalation] become = True of {theirs} and [defaults] strategy = free of {theirs}."
+    assert told in refused.stderr
+    theirs.write_text(f"[defaults]\n{paths}forks = 3\nstrategy = linear\n[tags]\nskip =\n")
+    assert "it ran" in play(tmp_path, sandbox).stdout
+
+
 @pytest.mark.parametrize(
     ("name", "value", "wrong"),
     [

@@ -70,11 +70,17 @@ _USERS_OWN = re.compile(
 
 def changes_plays(environment: Mapping[str, str]) -> list[str]:
     """Return the names of Ansible's variables with which these playbooks would do another thing than they say."""
-    return [
-        name
-        for name, harmless in _CHANGES_PLAYS.items()
-        if name in environment and environment[name].strip().lower() not in harmless
-    ]
+    return [name for name in _CHANGES_PLAYS if name in environment and not _is_harmless(name, environment[name])]
+
+
+def configured_changes(settings: Mapping[str, object]) -> list[str]:
+    """Return the same of what a file of Ansible's configuration says: variable that says it, too → value, as read."""
+    return [name for name in _CHANGES_PLAYS if name in settings and not _is_harmless(name, settings[name])]
+
+
+def _is_harmless(name: str, value: object) -> bool:
+    words = ",".join(map(str, value)) if isinstance(value, list) else str(value).strip()
+    return words.lower() in _CHANGES_PLAYS[name] or (isinstance(value, list) and not any(value))
 
 
 def tidied(environment: Mapping[str, str], *, plays: bool = False) -> dict[str, str]:
