@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import hashlib
@@ -62,11 +63,20 @@ class Quiet(SimpleHTTPRequestHandler):
     """
 
     faults: ClassVar[dict[str, list[int]]] = {}
+    # Paths of files that come byte by byte.
+    drips: ClassVar[set[str]] = set()
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
+        if self.path in self.drips:
+            # Until nobody listens any more.
+            with contextlib.suppress(OSError):
+                while byte := source.read(1) or b" ":
+                    outputfile.write(byte)
+                    outputfile.flush()
+                    time.sleep(0.05)
         if faults := self.faults.get(self.path):
             outputfile.write(source.read(-faults.pop()))
             outputfile.flush()
@@ -275,6 +285,22 @@ def test_what_goes_on_failing_is_told(
     with pytest.raises(ArtifactError, match=said):
         fetch(cache, Release(f"{url}/tool", f"{url}/tool.sha256"))
     assert len(faults["/tool"]) == 10 - asked
+
+
+@pytest.mark.parametrize("drips", ["/tool", "/tool.sha256"])
+def test_a_server_that_drips_is_given_up(
+    upstream: tuple[Path, str], cache: Path, faults: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch, drips: str
+) -> None:
+    """Each byte comes within the limit of a connection; all of them would take days."""
+    folder, url = upstream
+    publish_program(folder)
+    (folder / "tool").write_text("program" * 1000)
+    monkeypatch.setattr(Quiet, "drips", {drips})
+    monkeypatch.setattr(artifacts_release, "LEAST_SECONDS", 0.3)
+    begin = time.monotonic()
+    with pytest.raises(ArtifactError, match=rf"{drips}: only \d+ bytes came in 0 s"):
+        fetch(cache, Release(f"{url}/tool", f"{url}/tool.sha256"))
+    assert time.monotonic() - begin < 10
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ CHUNK = 1 << 20
 AGENT = "cicd.sandbox"
 TIMEOUT = 60
 ATTEMPTS = 4
+# A server that sends less than so many bytes in so many seconds has stopped, as to curl's --speed-limit: the limit of
+# a connection is one of each byte.
+LEAST_BYTES = 16 << 10
+LEAST_SECONDS = 60.0
 PAUSE = 2.0  # seconds before the second attempt; each later one waits twice as long
 
 Found = TypeVar("Found")
@@ -138,6 +142,25 @@ def _get(url: str, runner: Runner, read: Callable[[HTTPResponse], Found]) -> Fou
             runner.detail(f"attempt {attempt}, after: {error}")
 
 
+def _parts(answer: HTTPResponse) -> Iterator[bytes]:
+    """Yield what comes, as it comes. ConnectionError where too little does."""
+    since, came = time.monotonic(), 0
+    # An answer that is compressed has no such method, and gives what it has.
+    read = getattr(answer, "read1", answer.read)
+    while part := read(CHUNK):
+        came += len(part)
+        yield part
+        waited = time.monotonic() - since
+        if waited > LEAST_SECONDS and came < LEAST_BYTES:
+            raise ConnectionError(f"only {came} bytes came in {waited:.0f} s")
+        if waited > LEAST_SECONDS:
+            since, came = time.monotonic(), 0
+
+
+def _whole(answer: HTTPResponse) -> bytes:
+    return b"".join(_parts(answer))
+
+
 def download(release: Release, target: Path, runner: Runner) -> None:
     """Download a file and check its sum.
 
@@ -149,7 +172,7 @@ def download(release: Release, target: Path, runner: Runner) -> None:
         digest = hashlib.sha256()
         done, shown = 0, time.monotonic()
         with target.open("wb") as stream:
-            while chunk := answer.read(CHUNK):
+            for chunk in _parts(answer):
                 digest.update(chunk)
                 stream.write(chunk)
                 done += len(chunk)
@@ -165,7 +188,7 @@ def download(release: Release, target: Path, runner: Runner) -> None:
     runner.step(f"downloading {release.url}")
     expected = release.sum
     if not expected:
-        expected = find_sum(_get(release.sums, runner, HTTPResponse.read).decode(errors="replace"), release.name)
+        expected = find_sum(_get(release.sums, runner, _whole).decode(errors="replace"), release.name)
     found = _get(release.url, runner, save)
     if found != expected:
         stated = "the catalogue pins" if release.sum else "upstream states"
