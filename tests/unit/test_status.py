@@ -52,6 +52,23 @@ class TestProblems:
         lines = problems(looks, ["a", "b"], "", "", [])
         assert [line.endswith("is it of another user, or of another HOME?") for line in lines] == [True, True]
 
+    def test_machines_whose_host_keys_nobody_knows(self) -> None:
+        """They are on: something takes connections there."""
+        words = "No ED25519 host key is known for 198.18.0.2.\nHost key verification failed."
+        looks = {host: (OFF | {"msg": words}, {}) for host in ("a", "b")}
+        lines = problems(looks, ["a", "b"], "", "", [])
+        assert [line.endswith("know its host key: is it of another user, or of another HOME?") for line in lines] == [
+            True,
+            True,
+        ]
+
+    def test_machines_that_take_no_connection(self) -> None:
+        """They were not asked."""
+        silent = {"worker-1": "it is silent"}
+        assert problems(
+            {"worker-1": ({}, {}), "worker-2": (WELL, {})}, ["worker-1", "worker-2"], "", "", [], silent
+        ) == ["worker-1 can't be reached by SSH: it is silent; make up starts it where it is off."]
+
     def test_services_that_do_not_run(self) -> None:
         told = {"problems": ["etcd.service is failed. It wrote last:", "  no space"]}
         assert problems({"etcd-1": (WELL, told)}, [], "", "", []) == [

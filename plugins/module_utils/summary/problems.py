@@ -11,6 +11,12 @@ from typing import Any
 # What was found on a host: answers of modules.
 Look = Sequence[Mapping[str, Any]]
 
+# Words of ssh's → what is wrong.
+_STRANGERS = {
+    "Permission denied": "it does not know the sandbox's key",
+    "Host key verification failed": "the sandbox does not know its host key",
+}
+
 
 def problems(
     looks: Mapping[str, Look],
@@ -52,14 +58,16 @@ def problems(
 
 def _away(away: Sequence[str], looks: Mapping[str, Look], made: Collection[str]) -> list[str]:
     reasons = {host: _words(next(answer for answer in looks[host] if answer.get("unreachable"))) for host in away}
-    refused = any("Permission denied" in words for words in reasons.values())
+    # They answer, and one of the two does not know the other.
+    refused = any(why in words for why in _STRANGERS for words in reasons.values())
     if len(away) > 1 and len(away) == len(looks) and set(away) <= set(made) and not refused:
         # They all are after this computer was started again.
         return [f"None of the {len(away)} machines can be reached: they are off. make up starts them."]
     lines = []
     for host, words in reasons.items():
-        if "Permission denied" in words:
-            remedy = "it does not know the sandbox's key: is it of another user, or of another HOME?"
+        stranger = next((remedy for why, remedy in _STRANGERS.items() if why in words), "")
+        if stranger:
+            remedy = f"{stranger}: is it of another user, or of another HOME?"
         else:
             remedy = "make up starts it where it is off." if host in made else "start it, or look at the way to it."
         lines.append(f"{host} can't be reached by SSH: {words}; {remedy}")
