@@ -119,6 +119,18 @@ def test_keys_are_found_in_a_home_with_any_name(ssh: Path, tmp_path: Path, name:
     assert found["controlpath"].startswith(f"{tmp_path}/{name}/.ansible/cp/")
 
 
+def test_what_is_known_of_machines_is_below_home_wherever_that_is(ssh: Path, tmp_path: Path) -> None:
+    """Ssh itself goes by the home that the user has by their account."""
+    home = tmp_path / "ho me"
+    (home / ".local/state/cicd-sandbox/dev/ssh").mkdir(parents=True)
+    (home / ".local/state/cicd-sandbox/dev/ssh/id_ed25519").touch()
+    line = ["ansible", "infra-1", f"--inventory={REPOSITORY}/inventories/dev", "--module-name=ansible.builtin.raw"]
+    subprocess.run([*line, "--args=true"], cwd=REPOSITORY, env={**os.environ, "HOME": str(home)}, check=False)
+    found = said(ssh)
+    assert found["userknownhostsfile"] == f"{home}/.local/state/cicd-sandbox/dev/ssh/known_hosts"
+    assert found["identityfile"] == f"{home}/.local/state/cicd-sandbox/dev/ssh/id_ed25519"
+
+
 def test_testinfra_does_too(ssh: Path) -> None:
     """What the environment has for Ansible is taken away for all of its tests."""
     look = "import sys, testinfra; testinfra.get_host('ansible://infra-1', ansible_inventory=sys.argv[1]).run('true')"

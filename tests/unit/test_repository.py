@@ -115,6 +115,7 @@ def test_machines_of_dev_are_reached_with_what_is_the_sandboxs_own(facts: dict[s
     """It is so for every name that somebody gives the sandbox, and wherever its state is."""
     connection = load(REPOSITORY / "inventories/dev/group_vars/machines/connection.yml")
     environment = jinja2.Environment(autoescape=jinja2.select_autoescape(default_for_string=False))
+    environment.filters["expanduser"] = str
     key, options = (
         environment.from_string(connection[f"ansible_ssh_{name}"]).render(facts)
         for name in ("private_key_file", "common_args")
