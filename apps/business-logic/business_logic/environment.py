@@ -26,6 +26,17 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True)
+class Valkey:
+    """Where quotes are published. `passwords`: the one that holds and then earlier ones, the newest first."""
+
+    host: str
+    port: int
+    user: str
+    passwords: tuple[str, ...] = field(repr=False)
+    timeout: int
+
+
+@dataclass(frozen=True)
 class Configuration:
     """Valid settings. Times are in seconds."""
 
@@ -39,6 +50,10 @@ class Configuration:
     drain_seconds: int
     graceful_timeout: int
     client_timeout: int
+    valkey: Valkey | None
+    stream_length: int
+    stream_limit: int
+    stream_heartbeat: int
 
 
 class _Reader:
@@ -204,6 +219,20 @@ def _read_database(reader: _Reader) -> dict[str, Any]:
     return database
 
 
+def _read_valkey(reader: _Reader) -> Valkey | None:
+    """Without a host quotes are stored, and not published."""
+    host = reader.text("VALKEY_HOST")
+    password = reader.secret("VALKEY_PASSWORD")
+    valkey = Valkey(
+        host=host,
+        port=reader.integer("VALKEY_PORT", 6379, 1, 65535),
+        user=reader.text("VALKEY_USER", "default"),
+        passwords=tuple(filter(None, (password, *reader.lines("VALKEY_PASSWORD_EARLIER")))),
+        timeout=reader.integer("VALKEY_TIMEOUT", 1, 1, 60),
+    )
+    return valkey if host else None
+
+
 def read(environment: Mapping[str, str]) -> Configuration:
     """Read and check all variables; raise ConfigurationError with everything that is wrong."""
     reader = _Reader(environment)
@@ -222,6 +251,10 @@ def read(environment: Mapping[str, str]) -> Configuration:
         drain_seconds=drain,
         graceful_timeout=graceful,
         client_timeout=reader.integer("CLIENT_TIMEOUT", 10, 1, 300),
+        valkey=_read_valkey(reader),
+        stream_length=reader.integer("STREAM_LENGTH", 10_000, 100, 10_000_000),
+        stream_limit=reader.integer("STREAM_LIMIT", 200, 1, 900),
+        stream_heartbeat=reader.integer("STREAM_HEARTBEAT", 5, 1, 60),
     )
     if reader.problems:
         raise ConfigurationError(reader.problems)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse, UnreadablePostError
 
 from business_logic.problems import Problem
 
-View = Callable[..., HttpResponse]
+
+class Stream(StreamingHttpResponse):
+    """An answer that goes on; `at_end` is called, once, when the server is done with it, however that came."""
+
+    def __init__(self, parts: Iterable[bytes], **arguments: Any) -> None:
+        super().__init__(parts, **arguments)
+        self.at_end: list[Callable[[], Any]] = []
+
+    def close(self) -> None:
+        super().close()
+        while self.at_end:
+            self.at_end.pop()()
+
+
+View = Callable[..., HttpResponse | Stream]
 
 
 class Endpoint:
@@ -27,7 +41,7 @@ class Endpoint:
     def methods(self) -> tuple[str, ...]:
         return tuple(sorted({*self._views, "OPTIONS"} | ({"HEAD"} if "GET" in self._views else set())))
 
-    def __call__(self, request: HttpRequest, **arguments: str) -> HttpResponse:
+    def __call__(self, request: HttpRequest, **arguments: str) -> HttpResponse | Stream:
         method = "GET" if request.method == "HEAD" else str(request.method)
         allow = ", ".join(self.methods)
         if method in self._views:

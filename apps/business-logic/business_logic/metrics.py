@@ -49,6 +49,9 @@ request_seconds = Histogram(
 requests_in_progress = Gauge("http_requests_in_progress", "Requests being answered.", registry=registry)
 quotes_created = Counter("quotes_created_total", "Quotes added through the API.", registry=registry)
 database_up = Gauge("database_up", "Whether the last use of the database succeeded (1) or not (0).", registry=registry)
+valkey_up = Gauge("valkey_up", "Whether the last use of Valkey succeeded (1) or not (0).", registry=registry)
+quotes_published = Counter("quotes_published_total", "Quotes that this process published.", registry=registry)
+event_streams = Gauge("event_streams", "Streams of events that are open.", registry=registry)
 Info("business_logic_build", "Version of the service.", registry=registry).info({"version": __version__})
 
 
@@ -59,10 +62,12 @@ def route(request: HttpRequest) -> str:
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.resolver_match.route)
 
 
-def record(request: HttpRequest, status: int, seconds: float) -> None:
+def record(request: HttpRequest, status: int, seconds: float | None) -> None:
+    """Count an answer; `seconds` is None for one whose length says nothing, a stream's."""
     method = request.method if request.method in METHODS else "other"
     requests.labels(method, route(request), str(status)).inc()
-    request_seconds.labels(method, route(request)).observe(seconds)
+    if seconds is not None:
+        request_seconds.labels(method, route(request)).observe(seconds)
 
 
 def expose(request: HttpRequest) -> HttpResponse:

@@ -6,9 +6,9 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
@@ -16,9 +16,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from business_logic import database, logs, metrics
+from business_logic.http import Stream
 from business_logic.problems import Problem
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[HttpRequest], HttpResponse | Stream]
 
 # Asked by address and not by name, by the kubelet and by Prometheus.
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
@@ -40,14 +41,14 @@ class RequestRecord:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponse | Stream:
         token = logs.request_id.set(choose_request_id(request.headers.get("X-Request-Id")))
         try:
             return self._answer(request)
         finally:
             logs.request_id.reset(token)
 
-    def _answer(self, request: HttpRequest) -> HttpResponse:
+    def _answer(self, request: HttpRequest) -> HttpResponse | Stream:
         start = time.perf_counter()
         with metrics.requests_in_progress.track_inprogress():
             response = self.get_response(request)
@@ -55,6 +56,9 @@ class RequestRecord:
         response.headers["X-Request-Id"] = str(logs.request_id.get())
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        if isinstance(response, Stream):
+            self._record_at_the_end(request, response, start)
+            return response
         length = len(response.content)
         if response.status_code != HTTPStatus.NO_CONTENT:
             response.headers["Content-Length"] = str(length)
@@ -65,8 +69,30 @@ class RequestRecord:
             self._write_line(request, response, seconds, length)
         return response
 
+    def _record_at_the_end(self, request: HttpRequest, response: Stream, start: float) -> None:
+        """A stream's line tells how long it was open; the server closes the answer when it has ended."""
+        request_id = str(logs.request_id.get())
+        sent = 0
+
+        def count(parts: Iterable[bytes]) -> Iterator[bytes]:
+            nonlocal sent
+            for part in parts:
+                sent += len(part)
+                yield part
+
+        def record() -> None:
+            token = logs.request_id.set(request_id)
+            try:
+                metrics.record(request, response.status_code, None)
+                self._write_line(request, response, time.perf_counter() - start, sent)
+            finally:
+                logs.request_id.reset(token)
+
+        response.streaming_content = count(cast("Iterable[bytes]", response.streaming_content))
+        response.at_end.append(record)
+
     @staticmethod
-    def _write_line(request: HttpRequest, response: HttpResponse, seconds: float, length: int) -> None:
+    def _write_line(request: HttpRequest, response: HttpResponseBase, seconds: float, length: int) -> None:
         fields: dict[str, Any] = {
             "method": request.method,
             "path": request.path,
@@ -93,7 +119,7 @@ class Problems:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponse | Stream:
         if request.path not in PROBES:
             try:
                 request.get_host()

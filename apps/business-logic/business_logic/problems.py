@@ -19,6 +19,9 @@ KINDS: dict[str, tuple[HTTPStatus, str]] = {
     "duplicate-quote": (HTTPStatus.CONFLICT, "The quote exists already"),
     "unknown-symbol": (HTTPStatus.NOT_FOUND, "The symbol has no quotes"),
     "database-unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The database is unavailable"),
+    "events-gone": (HTTPStatus.GONE, "Events after this id are not all there"),
+    "events-unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Events are unavailable"),
+    "too-many-streams": (HTTPStatus.SERVICE_UNAVAILABLE, "There are too many streams"),
     "not-ready": (HTTPStatus.SERVICE_UNAVAILABLE, "The service is not ready"),
 }
 DOCUMENT = "/api/openapi.json"

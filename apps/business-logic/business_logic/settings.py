@@ -39,6 +39,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_LIMIT
 CLIENT_TIMEOUT = CONFIGURATION.client_timeout
 DRAIN_SECONDS = CONFIGURATION.drain_seconds
 
+# Where quotes are published, and how many events are kept there; None: nowhere.
+VALKEY = CONFIGURATION.valkey
+STREAM_LENGTH = CONFIGURATION.stream_length
+# Streams at a time, and seconds between signs of life on each.
+STREAM_LIMIT = CONFIGURATION.stream_limit
+STREAM_HEARTBEAT = CONFIGURATION.stream_heartbeat
+# Answers at this path don't end: worker.Worker gives each a thread of its own.
+STREAM_PATH = "/api/quotes/events/stream/"
+
 LOG_PROBES = CONFIGURATION.log_probes
 LOGGING = logs.configuration(CONFIGURATION.log_level)
 

@@ -7,11 +7,14 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
+from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -37,6 +40,10 @@ def write_problem(sock: socket.socket, status: int, reason: str, message: str) -
     util.write_nonblock(sock, (head + content).encode("ascii"))
 
 
+# What `handle` gives for a connection that a thread of its own goes on with.
+_HANDED_OVER = object()
+
+
 class Worker(ThreadWorker):
     """Told to stop, it serves on for DRAIN_SECONDS.
 
@@ -44,6 +51,8 @@ class Worker(ThreadWorker):
     Then it takes what still waits to be accepted, closes the listener, and ends when the last answer is out.
 
     A client may take CLIENT_TIMEOUT seconds between two parts of its request, or to take the next part of the answer.
+
+    Answers at STREAM_PATH don't end. Each gets a thread of its own, so that those of the pool stay free for requests.
     """
 
     alive: bool
@@ -55,6 +64,7 @@ class Worker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()  # sets Django up
+        import_string("quotes.relay.start")()  # needs Django's models
         limit = struct.pack("ll", settings.CLIENT_TIMEOUT, 0)
         for listener in self.sockets:  # accepted connections inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -65,6 +75,13 @@ class Worker(ThreadWorker):
             self._stop_at = time.monotonic() + settings.DRAIN_SECONDS
             health.draining.set()
             self.method_queue.defer(lambda: None)  # wakes the main loop
+
+    def is_parent_alive(self) -> bool:
+        alive = bool(super().is_parent_alive())
+        if not alive:
+            # What goes on must not hold a worker that nobody can tell to stop any more.
+            health.draining.set()
+        return alive
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         # ThreadWorker's own shuts its thread pool down and raises SystemExit. Where the signal comes while this thread
@@ -100,10 +117,34 @@ class Worker(ThreadWorker):
                 self.accept(listener)
             listener.close()
 
-    def handle_request(self, req: Any, conn: Any) -> bool:
+    def handle_request(self, req: Any, conn: Any) -> Any:
         if self._stop_at is not None:
             req.force_close()
-        return bool(super().handle_request(req, conn))
+        if req.path == settings.STREAM_PATH:
+            req.force_close()
+            threading.Thread(target=self._handle_stream, args=(req, conn), name="stream", daemon=True).start()
+            return _HANDED_OVER
+        return super().handle_request(req, conn)
+
+    def _handle_stream(self, req: Any, conn: Any) -> None:
+        try:
+            super().handle_request(req, conn)
+        except (OSError, StopIteration):
+            pass  # The client has gone, or takes nothing any more.
+        except Exception as error:
+            self.handle_error(req, conn.sock, conn.client, error)
+        finally:
+            ended: Future[bool] = Future()
+            ended.set_result(False)
+            self.method_queue.defer(self.finish_request, conn, ended)
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> Any:
+        return keepalive if keepalive is _HANDED_OVER else super()._keepalive_after(conn, keepalive)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        if not fs.cancelled() and fs.exception() is None and fs.result() is _HANDED_OVER:
+            return  # The thread that has it comes back here with another.
+        super().finish_request(conn, fs)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         token = logs.request_id.set(choose_request_id(None))

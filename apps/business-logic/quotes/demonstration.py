@@ -31,5 +31,6 @@ def quotes() -> list[Quote]:
             number = int.from_bytes(sha256(f"{symbol} {day}".encode()).digest()[:4])
             change = Decimal(number % (2 * spread + 1) - spread) / 1000
             price = (price * (1 + change)).quantize(Decimal("0.0001"))
-            result.append(Quote(symbol=symbol, price=price, currency="USD", quoted_at=moment))
+            # Nobody waits for them as news.
+            result.append(Quote(symbol=symbol, price=price, currency="USD", quoted_at=moment, published=True))
     return result

@@ -24,6 +24,8 @@ class Quote(models.Model):
     currency = models.CharField(max_length=3, default="USD")
     quoted_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
+    # Whether its event is in the stream. The database has the default too: the version before knows nothing of it.
+    published = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ("-quoted_at", "symbol")
@@ -39,7 +41,10 @@ class Quote(models.Model):
                 condition=models.Q(currency__regex=f"^{CURRENCY_PATTERN}$"), name="quotes_quote_currency"
             ),
         )
-        indexes = (models.Index(fields=("-quoted_at", "symbol"), name="quotes_quote_newest"),)
+        indexes = (
+            models.Index(fields=("-quoted_at", "symbol"), name="quotes_quote_newest"),
+            models.Index(fields=("id",), name="quotes_quote_unpublished", condition=models.Q(published=False)),
+        )
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.price} {self.currency} at {self.quoted_at.isoformat()}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from business_logic.http import JsonNumber, invalid_members, invalid_parameters
 from business_logic.problems import Problem
+from quotes import events
 from quotes.models import CURRENCY_PATTERN, PRICE_DIGITS, PRICE_PLACES, PRICE_SUPREMUM, SYMBOL_PATTERN
 
 DEFAULT_LIMIT = 100
@@ -103,6 +104,29 @@ def validate_quote(document: Any) -> dict[str, Any]:
         raise invalid_members("invalid-quote", "The quote", errors)
     values.setdefault("quoted_at", datetime.now(UTC))
     return values
+
+
+def parse_event_id(value: str) -> str:
+    if events.is_id(value):
+        return value
+    raise Invalid("must be the id of an event, such as 1767646800000-0")
+
+
+def validate_events_query(parameters: dict[str, str]) -> tuple[str, int]:
+    """(id, limit) of a query; raises Problem."""
+    errors: dict[str, list[str]] = {}
+    after, limit = events.BEGINNING, DEFAULT_LIMIT
+    try:
+        after = parse_event_id(parameters.get("after", after))
+    except Invalid as error:
+        errors["after"] = [str(error)]
+    try:
+        limit = parse_limit(parameters["limit"]) if "limit" in parameters else DEFAULT_LIMIT
+    except Invalid as error:
+        errors["limit"] = [str(error)]
+    if errors:
+        raise invalid_parameters(errors)
+    return after, limit
 
 
 def validate_query(parameters: dict[str, str]) -> tuple[str | None, int]:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from django.test import Client
 
 from business_logic import database
 from business_logic.logs import JsonFormatter
+from quotes import events
 from quotes.models import Quote
+from tests.valkey_server import ValkeyServer
 
 Post = Callable[..., Any]
 
@@ -22,6 +25,20 @@ Post = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _fresh_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quotes.views.gate", database.Gate())
+
+
+@pytest.fixture(autouse=True)
+def _no_stream() -> Iterator[None]:
+    """Each test begins without a connection to Valkey."""
+    events.store.cache_clear()
+    yield
+    events.store.cache_clear()
+
+
+@pytest.fixture
+def valkey_server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path / "valkey") as server:
+        yield server
 
 
 @pytest.fixture

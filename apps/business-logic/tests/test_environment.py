@@ -143,3 +143,41 @@ def test_settings_of_production(settings: Any) -> None:
     assert settings.DEBUG is False
     assert settings.USE_TZ is True
     assert settings.INSTALLED_APPS == ["quotes"]
+
+
+class TestValkey:
+    def test_is_not_needed(self) -> None:
+        configuration = read_with()
+        assert configuration.valkey is None
+        assert (configuration.stream_length, configuration.stream_limit, configuration.stream_heartbeat) == (
+            10_000,
+            200,
+            5,
+        )
+
+    def test_with_earlier_passwords(self, tmp_path: Path) -> None:
+        (tmp_path / "password").write_text("new\n")
+        (tmp_path / "earlier").write_text("second\nfirst\n")
+        valkey = read_with(
+            VALKEY_HOST="valkey",
+            VALKEY_USER="quotes",
+            VALKEY_PASSWORD_FILE=str(tmp_path / "password"),
+            VALKEY_PASSWORD_EARLIER_FILE=str(tmp_path / "earlier"),
+        ).valkey
+        assert valkey is not None
+        assert (valkey.host, valkey.port, valkey.user, valkey.timeout) == ("valkey", 6379, "quotes", 1)
+        assert valkey.passwords == ("new", "second", "first")
+        assert "second" not in repr(valkey)
+
+    def test_everything_wrong_is_named(self, tmp_path: Path) -> None:
+        wrong = {
+            "VALKEY_PORT": "x",
+            "VALKEY_TIMEOUT": "0",
+            "VALKEY_PASSWORD_FILE": str(tmp_path / "nothing"),
+            "VALKEY_PASSWORD_EARLIER_FILE": str(tmp_path / "nothing"),
+            "STREAM_LENGTH": "1",
+            "STREAM_LIMIT": "1000",
+            "STREAM_HEARTBEAT": "0",
+        }
+        problems = problems_with(VALKEY_HOST="valkey", **wrong)
+        assert sorted(problem.partition(":")[0] for problem in problems) == sorted(wrong)

@@ -216,7 +216,7 @@ class TestLogs:
             "query": "limit=5",
             "route": "/api/quotes/",
             "status": 200,
-            "bytes": 14,
+            "bytes": 37,
             "remote_address": "127.0.0.1",
             "forwarded_for": "10.0.0.9",
             "user_agent": "tests",

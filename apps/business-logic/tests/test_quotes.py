@@ -29,7 +29,7 @@ class TestList:
     def test_empty(self, client: Client) -> None:
         response = client.get("/api/quotes/")
         assert response.status_code == 200
-        assert response.json() == {"quotes": []}
+        assert response.json() == {"quotes": [], "last_event_id": None}
 
     def test_newest_first(self, client: Client, add: Add) -> None:
         add(at="2026-01-05T21:00:00Z", price="1")
@@ -50,7 +50,7 @@ class TestList:
         for query in ("symbol=ACME", "symbol=acme", "symbol=ACME&limit="):
             quotes = client.get(f"/api/quotes/?{query}").json()["quotes"]
             assert [quote["symbol"] for quote in quotes] == ["ACME"], query
-        assert client.get("/api/quotes/?symbol=NONE").json() == {"quotes": []}
+        assert client.get("/api/quotes/?symbol=NONE").json() == {"quotes": [], "last_event_id": None}
         assert len(client.get("/api/quotes/?symbol=&limit=").json()["quotes"]) == 2
 
     def test_limit(self, client: Client) -> None:
