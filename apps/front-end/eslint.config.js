@@ -14,4 +14,5 @@ export default [
       'prefer-const': 'error',
     },
   },
+  { files: ['src/live.js'], languageOptions: { globals: globals.browser } },
 ];

@@ -1,11 +1,11 @@
 // The client of the business-logic API: a time limit on every attempt, one more attempt where that is safe.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isEventId } from './events.js';
+import { readQuote } from './quotes.js';
 
 // Errors before a byte was sent: even a POST may be tried again.
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 const UNAVAILABLE = new Set([502, 503, 504]);
-// Prices are strings: a JSON number would be read as floating point.
-const DECIMAL = /^-?\d{1,40}(\.\d{1,40})?$/;
 const ATTEMPTS = 2;
 
 const WORDS = {
@@ -65,7 +65,7 @@ function parseJson(text) {
 function judge(status, body) {
   if (status >= 200 && status < 300 && body !== undefined) return body;
   const problem = typeof body === 'object' && body !== null ? body : {};
-  if (status === 409 || status === 422 || (status === 400 && problem.errors)) throw new ApiRefusal(status, problem);
+  if (status === 409 || status === 410 || status === 422 || (status === 400 && problem.errors)) throw new ApiRefusal(status, problem);
   const words = problem.detail || problem.title;
   const message = `The quotes API answered with status ${status}${words ? `: ${words}` : ', which is not understood.'}`;
   throw new ApiError(status >= 500 ? 'unavailable' : 'unexpected', message, { status });
@@ -76,15 +76,6 @@ function mayTryAgain(error, method) {
   if (error.neverSent) return true;
   if (method !== 'GET') return false;
   return ['unreachable', 'timeout'].includes(error.outcome) || UNAVAILABLE.has(error.status);
-}
-
-/** A quote as the page uses it, or null where the API's is no quote. */
-function readQuote(item) {
-  const { symbol, price, currency = '', quoted_at: quotedAt } = item ?? {};
-  const moment = new Date(quotedAt);
-  const sound = [symbol, price, currency, quotedAt].every((value) => typeof value === 'string');
-  if (!sound || !DECIMAL.test(price) || Number.isNaN(moment.getTime())) return null;
-  return { symbol, price: Number(price), priceText: price, currency, quotedAt: moment };
 }
 
 export class QuotesApi {
@@ -102,7 +93,10 @@ export class QuotesApi {
     this.#metrics = metrics;
   }
 
-  /** The newest quotes, newest first. `headers` are passed on: the request id and those of tracing. */
+  /**
+   * {quotes: the newest, newest first, position: the id of the last event they include, or ''}. `headers` are passed on:
+   * the request id and those of tracing.
+   */
   async listQuotes({ symbol, limit }, headers) {
     const query = new URLSearchParams({ limit });
     if (symbol) query.set('symbol', symbol);
@@ -111,7 +105,49 @@ export class QuotesApi {
     if (quotes.includes(null)) {
       throw new ApiError('unexpected', 'The quotes API gave an answer that has no list of quotes.');
     }
-    return quotes.sort((a, b) => b.quotedAt - a.quotedAt);
+    const position = isEventId(body.last_event_id) ? body.last_event_id : '';
+    return { quotes: quotes.sort((a, b) => b.quotedAt - a.quotedAt), position };
+  }
+
+  /** {events: the first after an id, each {id, event, data}; last: the newest one's id; gone: some are not there}. */
+  async listEvents({ after, limit }) {
+    try {
+      const body = await this.#call('GET', `api/quotes/events/recent/?${new URLSearchParams({ after, limit })}`, {});
+      const sound = Array.isArray(body.events) && body.events.every(({ id }) => isEventId(id));
+      if (!sound) throw new ApiError('unexpected', 'The quotes API gave an answer that has no list of events.');
+      const events = body.events.map(({ id, quote }) => ({ id, event: 'quote', data: JSON.stringify(quote) }));
+      return { events, last: body.last_event_id, gone: false };
+    } catch (error) {
+      const last = error instanceof ApiRefusal && error.status === 410 ? error.problem.last_event_id : undefined;
+      if (!isEventId(last)) throw error;
+      return { events: [], last, gone: true };
+    }
+  }
+
+  /** The body of the API's stream of events after an id, or from now on; it ends or throws when the stream does. */
+  async openEvents({ after, signal }) {
+    try {
+      const response = await fetch(this.#urlOf('api/quotes/events/stream/'), {
+        redirect: 'manual',
+        signal,
+        headers: { Accept: 'text/event-stream', Connection: 'close', ...(after && { 'Last-Event-ID': after }) },
+      });
+      if (response.status !== 200) {
+        await response.body?.cancel();
+        const outcome = response.status >= 500 ? 'unavailable' : 'unexpected';
+        throw new ApiError(outcome, `The quotes API answered with status ${response.status}.`);
+      }
+      this.#metrics.apiRequests.inc({ method: 'GET', outcome: 'ok' });
+      return response.body;
+    } catch (error) {
+      const known = error instanceof ApiError || signal.aborted ? error : fromNetwork(error, this.#timeoutMs);
+      this.#metrics.apiRequests.inc({ method: 'GET', outcome: known.outcome ?? 'timeout' });
+      throw known;
+    }
+  }
+
+  #urlOf(path) {
+    return new URL(path, this.#baseUrl.replace(/\/*$/, '/'));
   }
 
   /** The quote as the API keeps it; throws ApiRefusal where it found fault with it. */
@@ -148,7 +184,7 @@ export class QuotesApi {
     const stopTimer = this.#metrics.apiSeconds.startTimer({ method });
     let outcome = 'ok';
     try {
-      const url = new URL(path, this.#baseUrl.replace(/\/*$/, '/'));
+      const url = this.#urlOf(path);
       let response;
       let text;
       try {

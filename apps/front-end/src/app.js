@@ -6,9 +6,14 @@ import { ApiError, ApiRefusal } from './api.js';
 import { isFromElsewhere, readDoor } from './door.js';
 import { describeError } from './log.js';
 import { readErrors } from './problem.js';
-import { DEFAULT_LIMIT, LIMITS, messagePage, quotesPage, quotesPath } from './views/pages.js';
+import { isEventId } from './events.js';
+import { DEFAULT_LIMIT, LIMITS, quotesPath } from './views/listing.js';
+import { messagePage, quotesPage } from './views/pages.js';
 
 const ASSETS = fileURLToPath(new URL('./public/', import.meta.url));
+// The page's script, and what it shares with this program.
+const MODULES = ['/live.js', '/html.js', '/quotes.js', '/views/chart.js', '/views/format.js', '/views/listing.js'];
+const SOURCES = fileURLToPath(new URL('./', import.meta.url));
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
 const PROBES = ['/livez', '/readyz', '/metrics'];
 const FORM_FIELDS = ['symbol', 'price', 'currency'];
@@ -25,7 +30,8 @@ const TRACE_HEADERS = [
 
 const SECURITY_HEADERS = {
   'Content-Security-Policy':
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; " +
+    "base-uri 'none'; frame-ancestors 'none'",
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
@@ -69,11 +75,11 @@ function observe({ config, logger, metrics }) {
       const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
       const { method } = request;
       const route = routeOf(request, response);
-      // A visitor who left before the end: nginx's number for it.
-      const status = response.writableFinished ? response.statusCode : 499;
+      // A visitor who left before the end: nginx's number for it. A stream has no end but that.
+      const status = response.writableFinished || response.locals.stream ? response.statusCode : 499;
       metrics.requestsInProgress.dec();
       metrics.requests.inc({ method, route, status });
-      metrics.requestSeconds.observe({ method, route }, seconds);
+      if (!response.locals.stream) metrics.requestSeconds.observe({ method, route }, seconds);
       if (PROBES.includes(route) && status < 400 && !config.logProbes) return;
       const [path, query = ''] = request.originalUrl.split(/\?(.*)/s);
       const fields = {
@@ -120,7 +126,7 @@ function healthRoutes({ api, lifecycle, metrics }) {
   return routes;
 }
 
-export function createApp({ config, api, logger, metrics, lifecycle }) {
+export function createApp({ config, api, events, logger, metrics, lifecycle }) {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -138,8 +144,8 @@ export function createApp({ config, api, logger, metrics, lifecycle }) {
   /** Answers with the quotes page, or with the same page without quotes and the reason when the API is away. */
   async function sendQuotes(request, response, { status = 200, filter, ...model }) {
     try {
-      const quotes = await api.listQuotes(filter, passedOn(request));
-      send(response, status, quotesPage(siteOf(request), { quotes, filter, ...model }));
+      const found = await api.listQuotes(filter, passedOn(request));
+      send(response, status, quotesPage(siteOf(request), { ...found, filter, ...model }));
     } catch (error) {
       if (error instanceof ApiRefusal) {
         const filterErrors = readErrors(error, ['symbol']);
@@ -191,25 +197,40 @@ export function createApp({ config, api, logger, metrics, lifecycle }) {
     next();
   });
   app.use(healthRoutes({ api, lifecycle, metrics }));
-  app.use(
-    '/assets',
-    (_request, response, next) => {
-      response.locals.route = '/assets/';
-      next();
-    },
-    // Checked again each time: during an update two versions answer, and a page needs the style of its own.
-    express.static(ASSETS, {
+  // Checked again each time: during an update two versions answer, and a page needs the style of its own.
+  const filesOf = (folder) =>
+    express.static(folder, {
       index: false,
       redirect: false,
       cacheControl: false,
       setHeaders: (response) => response.setHeader('Cache-Control', 'no-cache'),
-    }),
-  );
+    });
+  const [assets, sources] = [filesOf(ASSETS), filesOf(SOURCES)];
+  app.use('/assets', (request, response, next) => {
+    response.locals.route = '/assets/';
+    (MODULES.includes(request.path) ? sources : assets)(request, response, next);
+  });
   app.use((request, response, next) => {
     request.door = readDoor(request);
     if (request.door) return next();
     const detail = 'The Host header of the request is missing or is no host name.';
     return send(response, 400, messagePage(siteOf(request), { title: 'Bad request', detail }));
+  });
+
+  app.get('/events', (request, response) => {
+    // A browser that comes again sends the header, and the same query as at first.
+    const after = request.get('Last-Event-ID') || text(request.query.after);
+    if (after && !isEventId(after)) {
+      const detail = 'The id of the last event is none.';
+      return send(response, 400, messagePage(siteOf(request), { title: 'Bad request', detail }));
+    }
+    if (events.full) {
+      const detail = 'As many visitors watch as this program can serve.';
+      return send(response, 503, messagePage(siteOf(request), { title: 'Too many visitors', detail }));
+    }
+    if (request.method === 'HEAD') return response.type('text/event-stream').end();
+    response.locals.stream = true;
+    return events.open(response, after);
   });
 
   app

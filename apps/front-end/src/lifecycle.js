@@ -9,6 +9,12 @@ export class Lifecycle {
   draining = false;
   #server;
   #stopped;
+  #callbacks = [];
+
+  /** Has `callback` called when the process is told to stop, for answers that don't end by themselves. */
+  whenDraining(callback) {
+    this.#callbacks.push(callback);
+  }
 
   /** Has the server end connections while draining. */
   attach(server) {
@@ -33,6 +39,7 @@ export class Lifecycle {
 
   async #stop(drainMs, gracefulTimeoutMs) {
     this.draining = true;
+    for (const callback of this.#callbacks) callback();
     await sleep(drainMs);
     const closed = new Promise((resolve) => this.#server.close(() => resolve(true)));
     this.#server.closeIdleConnections();

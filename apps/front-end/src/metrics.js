@@ -46,6 +46,26 @@ export function createMetrics({ version, defaults = true }) {
       labelNames: ['method', 'outcome'],
       registers,
     }),
+    eventStreams: new prometheus.Gauge({
+      name: 'event_streams',
+      help: 'Visitors who are sent new quotes.',
+      registers,
+    }),
+    eventsSent: new prometheus.Counter({
+      name: 'events_sent_total',
+      help: 'New quotes sent, counted once for each visitor.',
+      registers,
+    }),
+    eventStreamsCut: new prometheus.Counter({
+      name: 'event_streams_cut_total',
+      help: 'Streams that were cut because the visitor took less than came.',
+      registers,
+    }),
+    eventsUp: new prometheus.Gauge({
+      name: 'events_up',
+      help: 'Whether the stream of new quotes from the API stands (1) or not (0).',
+      registers,
+    }),
     apiSeconds: new prometheus.Histogram({
       name: 'api_request_duration_seconds',
       help: 'Time of one attempt to call the quotes API.',

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import { QuotesApi } from './api.js';
 import { createApp } from './app.js';
+import { EventHub } from './events.js';
 import { Lifecycle } from './lifecycle.js';
 import { createLogger } from './log.js';
 import { createMetrics } from './metrics.js';
@@ -17,7 +18,17 @@ export async function startServer(config, { stream, defaultMetrics = true } = {}
     retryDelayMs: config.apiRetryDelayMs,
     metrics,
   });
-  const app = createApp({ config, api, logger, metrics, lifecycle });
+  const events = new EventHub({
+    api,
+    logger,
+    metrics,
+    heartbeatMs: config.eventsHeartbeatMs,
+    silenceMs: config.eventsSilenceMs,
+    retryDelayMs: config.apiRetryDelayMs,
+    limit: config.eventsLimit,
+  });
+  lifecycle.whenDraining(() => events.drain());
+  const app = createApp({ config, api, events, logger, metrics, lifecycle });
   const server = createServer(
     {
       // Longer than proxies keep an idle connection: they end it, so no request meets a closing one.
@@ -28,6 +39,7 @@ export async function startServer(config, { stream, defaultMetrics = true } = {}
     app,
   );
   lifecycle.attach(server);
+  server.once('close', () => events.close());
   await new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ port: config.port, host: config.listenAddress }, () => {

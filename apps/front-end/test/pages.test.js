@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { json, quotesOf, startFakeApi } from './support/fake-api.js';
+import { readQuote } from '../src/quotes.js';
+import { listing } from '../src/views/listing.js';
 import { startSite, words } from './support/site.js';
 
+const SCRIPT = '<script type="module" src="/assets/live.js"></script>';
 const QUOTES = [
   ...quotesOf('ACME', ['118.4000', '119.2500', '120.1234']),
   ...quotesOf('GLOBEX', ['43.0000', '42.7500'], 'USD'),
@@ -96,26 +99,28 @@ test('what stands in data, query, header or error is shown as text', async (t) =
   api.behaviour = (_request, response) => json(response, 503, { detail: evil });
   pages.push(await site.get('/'), await site.get(`/${encodeURI(evil)}`));
   for (const page of pages) {
-    assert.doesNotMatch(page.body, /<script/i);
+    assert.doesNotMatch(page.body.replace(SCRIPT, ''), /<script/i);
     if (page.status !== 303) assert.match(page.body, /&quot;&gt;&lt;script&gt;/i);
   }
   assert.deepEqual(pages.map(({ status }) => status), [200, 200, 303, 422, 400, 503, 404]);
 });
 
-test('the browser is told to run no script and to load nothing from elsewhere', async (t) => {
+test('the browser is told to run no script but the own one and to load nothing from elsewhere', async (t) => {
   const api = await startFakeApi(t, QUOTES);
   const site = await startSite(t, api.url);
   for (const path of ['/', '/nowhere', '/assets/style.css']) {
     const { headers } = await site.get(path);
     const policy = headers['content-security-policy'];
     assert.match(policy, /default-src 'none'/);
-    assert.match(policy, /style-src 'self'/);
+    assert.match(policy, /style-src 'self';/);
+    assert.match(policy, /script-src 'self';/);
+    assert.match(policy, /connect-src 'self';/);
     assert.match(policy, /frame-ancestors 'none'/);
-    assert.doesNotMatch(policy, /unsafe|script-src|https?:/);
+    assert.doesNotMatch(policy, /unsafe|https?:|data:|\*/);
     assert.equal(headers['x-content-type-options'], 'nosniff');
     assert.equal(headers['x-powered-by'], undefined);
   }
-  const { body } = await site.get('/');
+  const body = (await site.get('/')).body.replace(SCRIPT, '');
   assert.doesNotMatch(body, /<script|<style|style="|onclick=|\/\/(?!sandbox\.localhost)/);
 });
 
@@ -141,8 +146,43 @@ test('style and icon come with the page; unchanged ones are not sent again', asy
     const again = await site.get(path, { headers: { Host: 'website.localhost', 'If-None-Match': asset.headers.etag } });
     assert.equal(again.status, 304);
   }
-  for (const path of ['/assets/', '/assets/../app.js', '/assets/%2e%2e/app.js', '/assets/nothing.css']) {
+  for (const path of ['/assets/', '/assets/../app.js', '/assets/%2e%2e/app.js', '/assets/nothing.css', '/assets/app.js']) {
     assert.notEqual((await site.get(path)).status, 200, path);
+  }
+});
+
+test('the script and all it imports come with the page', async (t) => {
+  const api = await startFakeApi(t, QUOTES);
+  const site = await startSite(t, api.url);
+  assert((await site.get('/')).body.includes(SCRIPT));
+  const found = new Set();
+  const visit = async (path) => {
+    if (found.has(path)) return;
+    found.add(path);
+    const module = await site.get(path);
+    assert.equal(module.status, 200, path);
+    assert.match(module.headers['content-type'], /javascript/);
+    for (const [, imported] of module.body.matchAll(/ from '([^']+)';/g)) {
+      await visit(new URL(imported, `http://site${path}`).pathname);
+    }
+  };
+  await visit('/assets/live.js');
+  assert.equal(found.size, 6);
+});
+
+test('what a page shows its script can draw again', async (t) => {
+  const api = await startFakeApi(t, (_request, response) =>
+    json(response, 200, { quotes: QUOTES, last_event_id: '1767646800000-0' }),
+  );
+  const site = await startSite(t, api.url);
+  for (const [path, symbol] of [['/', ''], ['/?symbol=ACME&limit=20', 'ACME']]) {
+    const { body } = await site.get(path);
+    const [, drawn] = /data-after="1767646800000-0">(.*?)<\/div>\s*<\/div>\s*<section class="panel"/s.exec(body);
+    const unescaped = (text) => text.replaceAll('&quot;', '"').replaceAll('&amp;', '&');
+    const rows = [...drawn.matchAll(/<tr data-quote="([^"]+)">/g)].map((match) => JSON.parse(unescaped(match[1])));
+    assert.equal(rows.length, QUOTES.length);
+    const filter = { symbol, limit: symbol ? 20 : 50 };
+    assert.equal(listing({ quotes: rows.map(readQuote), filter }).toString(), drawn);
   }
 });
 

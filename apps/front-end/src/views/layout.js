@@ -4,8 +4,9 @@ import { siblingUrl } from '../door.js';
 
 const capitalise = (name) => name.charAt(0).toUpperCase() + name.slice(1);
 
-/** A whole document, as a string. `site`: {config, door, requestId}; `door` is null where the address was no use. */
-export function layout({ config, door, requestId }, { title, main }) {
+/** A whole document, as a string. `site`: {config, door, requestId}; `door` is null where the address was no use.
+ * `live`: with the script that shows new quotes. */
+export function layout({ config, door, requestId }, { title, main, live = false }) {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -15,6 +16,7 @@ export function layout({ config, door, requestId }, { title, main }) {
   <title>${title}</title>
   <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
   <link rel="stylesheet" href="/assets/style.css">
+  ${live && html`<script type="module" src="/assets/live.js"></script>`}
 </head>
 <body>
   <a class="skip" href="#main">Skip to the content</a>

@@ -1,23 +1,10 @@
 // The pages: quotes with filter and form, and short messages.
 import { html } from '../html.js';
-import { card, chart, groupIntoSeries } from './chart.js';
-import { decimalsOf, formatMoment, formatPrice } from './format.js';
 import { layout } from './layout.js';
+import { LIMITS, listing, quotesPath } from './listing.js';
 
-export const LIMITS = [20, 50, 100];
-export const DEFAULT_LIMIT = 50;
-const MOST_CARDS = 6;
 // What is typed is a code and no word.
 const CODE = html`autocomplete="off" autocapitalize="characters" spellcheck="false"`;
-
-/** Where the page of a symbol ('' for all) is. */
-export function quotesPath({ symbol = '', limit = DEFAULT_LIMIT, added = '' } = {}) {
-  const query = new URLSearchParams();
-  if (symbol) query.set('symbol', symbol);
-  if (limit !== DEFAULT_LIMIT) query.set('limit', limit);
-  if (added) query.set('added', added);
-  return query.size > 0 ? `/?${query}` : '/';
-}
 
 /** A problem in a box that screen readers announce. `errors`: [{id, message}]; id is that of a field, or null. */
 function alertBox({ title, detail, errors = [], link, href }) {
@@ -97,63 +84,29 @@ function addForm({ values, errors, filter }) {
   </section>`;
 }
 
-function charts({ series, filter }) {
-  if (series.length === 1) return chart(series[0]);
-  return html`<ul class="cards">${series
-    .slice(0, MOST_CARDS)
-    .map((one) => card(one, quotesPath({ symbol: one.symbol, limit: filter.limit })))}</ul>`;
-}
-
-/** Date and time, which part only between each other. */
-function moment(quotedAt) {
-  const parts = formatMoment(quotedAt).split(' ');
-  return html`<time datetime="${quotedAt.toISOString()}">${parts.map((part) => html` <span>${part}</span>`)}</time>`;
-}
-
-function table({ quotes, filter }) {
-  const decimals = decimalsOf(quotes.map((quote) => quote.priceText));
-  return html`<table>
-    <caption>${quotes.length === 1 ? 'One quote' : `${quotes.length} quotes`}, newest first</caption>
-    <thead><tr>
-      <th scope="col">Symbol</th>
-      <th scope="col" class="number">Price</th>
-      <th scope="col" class="moment">Quoted at (UTC)</th>
-    </tr></thead>
-    <tbody>
-${quotes.map(
-  (quote) => html`      <tr>
-        <th scope="row"><a href="${quotesPath({ symbol: quote.symbol, limit: filter.limit })}">${quote.symbol}</a></th>
-        <td class="number">${formatPrice(quote.priceText, decimals)} <small>${quote.currency}</small></td>
-        <td class="moment">${moment(quote.quotedAt)}</td>
-      </tr>
-`,
-)}    </tbody>
-  </table>`;
-}
-
-function listing({ quotes, filter }) {
-  if (quotes.length === 0) {
-    const whose = filter.symbol ? html` for <strong>${filter.symbol}</strong>` : '';
-    return html`<p class="empty">There are no quotes${whose} yet.</p>`;
-  }
-  return [charts({ series: groupIntoSeries(quotes), filter }), table({ quotes, filter })];
+/** The quotes, and what the page's script has to know of them. `position`: the last event that they include, or ''. */
+function live({ quotes, filter, position }) {
+  return html`<p id="live" class="state" role="status" hidden></p>
+        <div id="listing" class="listing" data-symbol="${filter.symbol}" data-limit="${filter.limit}"
+          data-after="${position}">${listing({ quotes, filter })}</div>`;
 }
 
 const NOTHING_TYPED = { values: {}, errors: [] };
 
 /**
  * The quotes page, as a string.
- * quotes: newest first, or null when they can't be had, and then `problem` says why;
+ * quotes: newest first, or null when they can't be had, and then `problem` says why; position: see live();
  * filter: {symbol, limit}; filterErrors: [{field, message}]; form: {values, errors: [{field, message}]};
  * problem: {title, detail, link: words for the way to the quotes} of the request as a whole;
  * added: the symbol of a quote just added.
  */
-export function quotesPage(site, { quotes, filter, filterErrors = [], form = NOTHING_TYPED, problem, added }) {
+export function quotesPage(site, { quotes, position = '', filter, filterErrors = [], form = NOTHING_TYPED, problem, added }) {
   const symbols = [...new Set((quotes ?? []).map((quote) => quote.symbol))].sort();
   const wrong = problem !== undefined || form.errors.length > 0 || filterErrors.length > 0;
   const name = filter.symbol ? `Quotes of ${filter.symbol}` : 'Quotes';
   return layout(site, {
     title: wrong ? `Problem: ${name}` : name,
+    live: quotes !== null,
     main: html`
     <h1>${name}</h1>
     ${added && html`<p class="notice good" role="status">The quote of <strong>${added}</strong> was added.</p>`}
@@ -175,7 +128,7 @@ export function quotesPage(site, { quotes, filter, filterErrors = [], form = NOT
     <div class="columns">
       <div>
         ${filterForm({ filter, filterErrors, symbols })}
-        ${quotes !== null && listing({ quotes, filter })}
+        ${quotes !== null && live({ quotes, filter, position })}
       </div>
       ${addForm({ ...form, filter })}
     </div>`,
