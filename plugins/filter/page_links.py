@@ -55,7 +55,8 @@ def page_links(pages: Sequence[Mapping[str, Any]], domain: str) -> list[dict[str
 def _entry(page: Mapping[str, Any], domain: str) -> dict[str, Any]:
     # Two hosts of other domains may begin alike.
     name = page["hosts"][0].removesuffix(f".{domain}")
-    return {"name": name} | {key: page[key] for key in ("hosts", "node_port", "health_path", "timeout") if key in page}
+    told = ("hosts", "node_port", "health_path", "timeout", "streams")
+    return {"name": name} | {key: page[key] for key in told if key in page}
 
 
 class FilterModule:

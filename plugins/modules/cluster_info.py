@@ -126,6 +126,10 @@ pages:
     timeout:
       description: Seconds that an answer may take.
       type: int
+    streams:
+      description: Beginnings of paths whose answers may take any time.
+      type: list
+      elements: str
     namespace:
       description: The HTTPRoute's namespace.
       type: str

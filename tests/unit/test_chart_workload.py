@@ -502,6 +502,17 @@ def test_a_page_is_told_by_its_route() -> None:
     assert not [name for name in names(render(workload(ports=PAGE_PORTS))) if name.startswith("HTTPRoute/")]
 
 
+def test_streams_of_a_page_have_no_time_limit() -> None:
+    values = workload(ports=PAGE_PORTS, page=PAGE, traffic={"streams": ["/events", "/more"]})
+    rules = only(render(values), "HTTPRoute")["spec"]["rules"]
+    assert [rule["timeouts"]["request"] for rule in rules] == ["30s", "0s"]
+    assert "matches" not in rules[0]
+    assert [match["path"] for match in rules[1]["matches"]] == [
+        {"type": "PathPrefix", "value": value} for value in ("/events", "/more")
+    ]
+    assert rules[0]["backendRefs"] == rules[1]["backendRefs"]
+
+
 def test_a_page_lets_its_gateway_in() -> None:
     clients = [{"namespace": "istio-ingress", "labels": {"app": "istio-ingressgateway"}}]
     own = {"ingress": {"others": {"from": [{"app": "other"}]}}}

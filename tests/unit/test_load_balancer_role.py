@@ -128,6 +128,30 @@ def test_a_page_leads_from_its_hosts_to_its_port_of_every_worker(site: Site) -> 
     assert "page-" not in site.text("pages.map") + site.text("pages.cfg")
 
 
+def test_answers_that_do_not_end_are_not_cut(site: Site) -> None:
+    page = {**WEBSITE, "streams": ["/events", "/live"]}
+    site.run("configure", istio_enabled=True)
+    assert site.text("streams.list").splitlines()[2:] == []
+    backend = site.text("haproxy.cfg").split("backend gateway from main\n")[1].split("\n\n", 1)[0]
+    lines = [line.strip() for line in backend.splitlines()]
+    (acl,) = [line for line in lines if line.startswith("acl stream ")]
+    assert acl == f"acl stream var(txn.host),concat(,txn.path) -m beg -f {site.root}/etc/streams.list"
+    # The later one goes.
+    (usual, stream) = [line for line in lines if "set-timeout server" in line]
+    assert ("timeouts.map" in usual, stream) == (True, "http-request set-timeout server 60s if stream")
+    assert "http-request disable-l7-retry if stream or !{ method GET HEAD OPTIONS }" in lines
+    assert site.run("pages", load_balancer_pages=[page], istio_enabled=True) == (["reloaded"], "")
+    assert site.text("streams.list").splitlines()[2:] == [
+        f"{host}{path}" for host in WEBSITE["hosts"] for path in ("/events", "/live")
+    ]
+    site.run("configure")
+    site.run("pages", load_balancer_pages=[page])
+    for path in ("/events", "/live"):
+        assert f"http-request set-timeout server 60s if {{ path_beg {path} }}" in site.text("pages.cfg")
+        assert f"http-request disable-l7-retry if {{ path_beg {path} }}" in site.text("pages.cfg")
+    assert "the stream /a b" in site.run("pages", load_balancer_pages=[{**WEBSITE, "streams": ["/a b"]}])[1]
+
+
 def test_a_gateway_gets_every_request_but_the_landing_pages(site: Site) -> None:
     gateway = {"istio_enabled": True}
     site.run("configure", **gateway)

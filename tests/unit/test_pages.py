@@ -68,6 +68,7 @@ def test_a_route_alone_makes_a_page() -> None:
         "health_path": "/",
         "contains": "",
         "timeout": 10,
+        "streams": [],
         "namespace": "web",
         "route": "shop",
         "service": "shop",
@@ -98,6 +99,58 @@ def test_a_time_out_is_whole_seconds(duration: str, seconds: int) -> None:
     timed = route()
     timed["spec"]["rules"][0]["timeouts"] = {"request": duration}
     assert read_pages([timed], [], GATEWAY)[0][0].timeout == seconds
+
+
+def endless(*matches: dict[str, Any], duration: str = "0s") -> dict[str, Any]:
+    backends = [{"name": "shop-events", "port": 80}]
+    rule: dict[str, Any] = {"backendRefs": backends, "timeouts": {"request": duration}}
+    return {**rule, "matches": list(matches)} if matches else rule
+
+
+def path(value: str, kind: str = "PathPrefix") -> dict[str, Any]:
+    return {"path": {"type": kind, "value": value}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "streams"),
+    [
+        (endless(path("/events")), ["/events"]),
+        (endless(path("/a", "Exact"), path("/b"), duration="0h0m"), ["/a", "/b"]),
+        (endless(path("/x.*", "RegularExpression")), ["/"]),
+        (endless({"headers": [{"name": "accept", "value": "text/event-stream"}]}), ["/"]),
+        (endless(), ["/"]),
+        (endless(path("/quick"), duration="1s"), []),
+        (endless(path("/quick"), duration="0h1s"), []),
+        (endless(path("/unknown"), duration="soon"), []),
+    ],
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_rule_without_a_limit_makes_streams(rule: dict[str, Any], streams: list[str], first: bool) -> None:
+    more = route()
+    more["spec"]["rules"][0]["timeouts"] = {"request": "7s"}
+    more["spec"]["rules"].insert(0 if first else 1, rule)
+    (page,), problems = read_pages([more], [service()], GATEWAY)
+    assert (page.streams, problems) == (streams, [])
+    if streams:
+        # The page itself is the other rule.
+        assert (page.timeout, page.service) == (7, "shop")
+    (linked,) = page_links([page.as_dict()], "localhost:8080")
+    assert linked["entry"]["streams"] == streams
+
+
+def test_streams_of_another_route_are_the_pages() -> None:
+    other = route("shop-events")
+    other["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z"
+    other["spec"]["rules"] = [endless(path("/events"))]
+    (page,), _ = read_pages([other, route()], [service()], GATEWAY)
+    assert (page.route, page.streams, page.timeout) == ("shop", ["/events"], 10)
+
+
+def test_a_stream_that_is_no_path_is_refused() -> None:
+    wrong = route()
+    wrong["spec"]["rules"].append(endless(path("/a b")))
+    pages, (problem,) = read_pages([wrong], [service()], GATEWAY)
+    assert (pages, "has '/a b' for a path" in problem["reason"]) == ([], True)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +242,7 @@ def test_each_page_has_an_address_and_a_check() -> None:
         "node_port": 31000,
         "health_path": "/",
         "timeout": 10,
+        "streams": [],
     }
     assert (other["url"], other["entry"]["name"]) == ("http://shop.example.com:8080/", "shop.example.com")
     checks = page_checks(pages[1:], "127.0.0.1:8080", "localhost:8080")

@@ -33,7 +33,8 @@ _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 class Page:
     """A page, named by the first label of its first host name.
 
-    ``timeout`` in seconds. ``service`` answers behind it; ``node_port`` is 0 where no node leads there.
+    ``timeout`` in seconds; ``streams`` are beginnings of paths whose answers have none. ``service`` answers behind it;
+    ``node_port`` is 0 where no node leads there.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Page:
     health_path: str
     contains: str
     timeout: int
+    streams: list[str]
     namespace: str
     route: str
     service: str
@@ -87,6 +89,7 @@ def read_pages(
     for route in sorted((route for route in routes if belongs(route, gateway)), key=_age):
         page = _page(route, known)
         if page.hosts and page.hosts[0] in taken and not _notes(route):
+            taken[page.hosts[0]].streams.extend(page.streams)
             continue  # another path of a page that is told already
         reason = (
             _refusal(page, taken, reserved)
@@ -113,7 +116,7 @@ def _refusal(page: Page, taken: Mapping[str, Page], reserved: Collection[str]) -
             return f"has a name of the sandbox's own, {host}"
         if host in taken:
             return f"is that of HTTPRoute {taken[host].namespace}/{taken[host].route}"
-    for path in (page.path, page.health_path):
+    for path in (page.path, page.health_path, *page.streams):
         if not _PATH.fullmatch(path):
             return f"has {path!r} for a path: it begins with / and has no spaces, quotes, #, $ or backslashes"
     return ""
@@ -160,11 +163,28 @@ def _seconds(duration: str) -> int:
     return max(1, -(-total // 1000)) if total else TIMEOUT
 
 
+def _limit(rule: Object) -> str:
+    return str((rule.get("timeouts") or {}).get("request", ""))
+
+
+def _endless(rule: Object) -> bool:
+    """Whether a rule says that answers may take any time: a duration of zero."""
+    parts = _DURATION.findall(_limit(rule))
+    return bool(parts) and not any(int(number) for number, _unit in parts)
+
+
+def _beginnings(rule: Object) -> list[str]:
+    """With what paths begin that a rule is for; what a regular expression matches begins with anything."""
+    paths: list[Object] = [match.get("path") or {} for match in rule.get("matches") or [{}]]
+    return ["/" if path.get("type") == "RegularExpression" else str(path.get("value") or "/") for path in paths]
+
+
 def _page(route: Object, services: Mapping[tuple[Any, Any], Object]) -> Page:
     metadata, spec, notes = route["metadata"], route.get("spec") or {}, _notes(route)
     hosts = [str(host) for host in spec.get("hostnames") or []]
     name = hosts[0].partition(".")[0] if hosts else str(metadata.get("name"))
-    rule = (spec.get("rules") or [{}])[0]
+    rules = spec.get("rules") or [{}]
+    rule = next((rule for rule in rules if not _endless(rule)), rules[0])
     backend = (rule.get("backendRefs") or [{}])[0]
     namespace = str(backend.get("namespace") or metadata.get("namespace"))
     service = services.get((namespace, backend.get("name")), {})
@@ -178,7 +198,8 @@ def _page(route: Object, services: Mapping[tuple[Any, Any], Object]) -> Page:
         path=notes.get("path") or "/",
         health_path=notes.get("health-path") or "/",
         contains=notes.get("contains", ""),
-        timeout=_seconds(str((rule.get("timeouts") or {}).get("request", ""))),
+        timeout=_seconds(_limit(rule)),
+        streams=[path for rule in rules if _endless(rule) for path in _beginnings(rule)],
         namespace=str(metadata.get("namespace")),
         route=str(metadata.get("name")),
         service=str(backend.get("name", "")),
