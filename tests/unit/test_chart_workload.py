@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from checkout import REPOSITORY
 from helm import CHART, SAMPLE, Manifest, Values, manifests, names, only, render, run, template, try_run
 
 KINDS = ("Deployment", "StatefulSet", "Job")
@@ -932,6 +933,8 @@ def test_sample_business_logic() -> None:
     assert secrets(documents) == {
         POSTGRESQL_PASSWORD,
         ("postgresql", "password-earlier"),
+        ("valkey", "password"),
+        ("valkey", "password-earlier"),
         ("business-logic", "secret-key"),
     }
     readiness, liveness = (
@@ -951,6 +954,33 @@ def test_sample_postgresql() -> None:
     assert only(documents, "NetworkPolicy")["spec"]["egress"] == []
 
 
+def test_sample_valkey() -> None:
+    documents = render({**sample("valkey"), "mesh": MESH}, "valkey", "--namespace=apps")
+    assert secrets(documents) == {("valkey", "password"), ("valkey", "password-earlier")}
+    (claim,) = only(documents, "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    configuration = only(documents, "ConfigMap")["data"]["valkey.conf"].splitlines()
+    # Nothing that was acknowledged is lost, be it by an end or for want of memory.
+    assert {"appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(configuration)
+    (most,) = [int(line.split()[1].removesuffix("mb")) for line in configuration if line.startswith("maxmemory ")]
+    assert 2 * most <= int(container(documents, "StatefulSet")["resources"]["limits"]["memory"].removesuffix("Mi"))
+    # The API, and who changes its password: not the API's hook Jobs, and not the website.
+    rules = only(documents, "AuthorizationPolicy")["spec"]["rules"]
+    principals = [name for rule in rules for peer in rule["from"] for name in peer["source"]["principals"]]
+    assert principals == [f"cluster.local/ns/apps/sa/{name}" for name in ("business-logic", "valkey-password")]
+
+
+def test_sample_streams_are_not_cut() -> None:
+    documents = render({**sample("business-logic"), "mesh": MESH}, "business-logic", "--namespace=apps")
+    streams = only(documents, "VirtualService")["spec"]["http"][0]
+    assert "timeout" not in streams
+    settings = (REPOSITORY / "apps/business-logic/business_logic/settings.py").read_text()
+    assert f'STREAM_PATH = "{streams["match"][0]["uri"]["prefix"]}"' in settings
+    page, events = only(render(sample("front-end"), "front-end"), "HTTPRoute")["spec"]["rules"]
+    assert events["matches"] == [{"path": {"type": "PathPrefix", "value": "/events"}}]
+    assert (events["timeouts"]["request"], page["timeouts"]["request"]) == ("0s", "10s")
+
+
 def test_sample_releases_may_talk_to_each_other_as_declared() -> None:
     """Whoever may leave for a release is let in there, on a port it has."""
     values = {path.stem: sample(path.stem) for path in SAMPLE}
@@ -963,7 +993,10 @@ def test_sample_releases_may_talk_to_each_other_as_declared() -> None:
     assert {(caller, called) for caller, called, _ in calls} == {
         ("front-end", "business-logic"),
         ("business-logic", "postgresql"),
+        ("business-logic", "valkey"),
         ("postgresql-password", "postgresql"),
+        ("valkey-password", "valkey"),
+        ("quote-generator", "business-logic"),
     }
     for caller, called, ports in calls:
         rules = values[called]["networkPolicy"]["ingress"].values()

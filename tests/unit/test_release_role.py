@@ -31,7 +31,7 @@ for word; do case $previous in --values) cp "$word" "$0.$name.values" ;; esac; p
 """
 CHART = REPOSITORY / "charts/workload"
 # As if all of it had been published before.
-PUBLISHED = ["helm", "web", "postgresql", "business_logic", "front_end"]
+PUBLISHED = ["helm", "web", "postgresql", "valkey", "business_logic", "front_end"]
 TAGS = dict.fromkeys(PUBLISHED[1:], "1.0")
 # What every workload is told of the cluster.
 AROUND: dict[str, Any] = {
@@ -236,21 +236,35 @@ def decoded(secret: dict[str, Any]) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
 
 
-def test_a_password_that_is_put_there_reaches_the_pods_with_the_one_before(directory: Path, cluster: Cluster) -> None:
+@pytest.mark.parametrize("database", ["postgresql", "valkey"])
+def test_a_password_that_is_put_there_reaches_the_pods_with_the_one_before(
+    directory: Path, cluster: Cluster, database: str
+) -> None:
     assert play(directory, role="apps")[1] == ""
-    first = (directory / "secrets/postgresql-password").read_text().strip()
-    names = ("postgresql", "business-logic", "postgresql-password", "front-end")
+    file = directory / f"secrets/{database}-password"
+    first = file.read_text().strip()
+    names = {path.name.split(".")[1] for path in directory.glob("bin/helm.*.values")}
     before = {name: load(directory / f"bin/helm.{name}.values") for name in names}
-    (directory / "secrets/postgresql-password").write_text("another\n")
+    file.write_text("another\n")
     assert play(directory, role="apps")[1] == ""
-    made = [item for item in cluster.objects if item["metadata"]["name"] == "postgresql"]
+    made = [item for item in cluster.objects if item["metadata"]["name"] == database]
     assert decoded(made[0]) == {"password": "another", "password-earlier": first}
     after = {name: load(directory / f"bin/helm.{name}.values") for name in names}
     # The database goes on; those that know its password are made anew.
-    assert {name for name in names if before[name] != after[name]} == {"business-logic", "postgresql-password"}
-    (directory / "secrets/postgresql-password").write_text(f"{first}\n")
+    assert {name for name in names if before[name] != after[name]} == {"business-logic", f"{database}-password"}
+    file.write_text(f"{first}\n")
     assert play(directory, role="apps")[1] == ""
     assert decoded(made[0]) == {"password": first, "password-earlier": "another"}
+
+
+def test_quotes_are_made_up_where_it_is_wanted(directory: Path) -> None:
+    assert play(directory, role="apps", apps_generator_enabled=False)[1] == ""
+    assert not (directory / "bin/helm.quote-generator.values").exists()
+    assert play(directory, role="apps", apps_sample_enabled=False)[1] == ""
+    assert not (directory / "bin/helm.quote-generator.values").exists()
+    assert play(directory, role="apps")[1] == ""
+    assert load(directory / "bin/helm.quote-generator.values")["command"] == ["python", "-m", "quotes.generator"]
+    assert load(REPOSITORY / "inventories/prod/group_vars/all/sandbox.yml")["apps_generator_enabled"] is False
 
 
 def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) -> None:
@@ -292,7 +306,8 @@ def test_without_a_mesh_the_load_balancer_asks_pages_itself(directory: Path, clu
 def test_an_application_of_ones_own_stands_beside_the_sample_or_alone(directory: Path) -> None:
     assert play(directory, role="apps", apps_releases=[WEB])[1] == ""
     names = {path.name.split(".")[1] for path in directory.glob("bin/helm.*.values")}
-    assert names == {"postgresql", "business-logic", "postgresql-password", "front-end", "web", "namespace-apps"}
+    sample = {"postgresql", "valkey", "business-logic", "postgresql-password", "valkey-password", "front-end"}
+    assert names == {*sample, "quote-generator", "web", "namespace-apps"}
     for path in directory.glob("bin/helm.*.values"):
         path.unlink()
     assert play(directory, role="apps", apps_releases=[WEB], apps_sample_enabled=False)[1] == ""
