@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
-STATE = Path(os.environ.get("SANDBOX_STATE_DIRECTORY", Path.home() / ".local/state/cicd-sandbox/dev"))
-SCREENSHOTS = STATE / "reports/screenshots"
-LANDING = f"http://sandbox.localhost:{PORT}/"
-WEBSITE = f"http://website.localhost:{PORT}/"
-# Nothing of Chromium's own may look for a network that is not there.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from browsing import LANDING, PORT, WEBSITE, chromium, flawless_page, screenshot
+from playwright.sync_api import Browser, Page, expect
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    errors: list[str] = []
-    page = context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
-    assert errors == []
-
-
-def screenshot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    with flawless_page(browser) as opened:
+        yield opened
 
 
 def test_the_landing_page_says_what_stands(page: Page) -> None:
