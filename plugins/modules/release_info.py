@@ -39,7 +39,7 @@ options:
         type: dict
         required: true
       lengths:
-        description: How long the value of each key is made; of no effect here.
+        description: How long the value of each key is made, where it is made; of no effect here.
         type: dict
         default: {}
       earlier:

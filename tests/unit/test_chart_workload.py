@@ -684,6 +684,32 @@ def test_pods_tell_a_mesh_their_app_and_version() -> None:
     assert pod(render({"image": image}))["metadata"]["labels"]["version"] == "0" * 63
 
 
+READER = {"namespace": "observability", "app": "prometheus"}
+
+
+# A proxy has metrics, whatever the program beside it has.
+@pytest.mark.parametrize(
+    ("enabled", "revision", "port"), [(True, "", "http"), (True, "default", 15020), (False, "default", 15020)]
+)
+def test_who_reads_metrics_is_let_in_where_they_are(enabled: bool, revision: str, port: str | int) -> None:
+    values = with_port(metrics={"enabled": enabled, "clients": [READER]}, mesh={"revision": revision})
+    (rule,) = only(render(values), "NetworkPolicy")["spec"]["ingress"]
+    assert rule == {
+        "from": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+            }
+        ],
+        "ports": [{"port": port, "protocol": "TCP"}],
+    }
+
+
+def test_nobody_reads_metrics_of_who_has_none() -> None:
+    for metrics in ({"enabled": False, "clients": [READER]}, {"enabled": True, "clients": []}):
+        assert only(render(with_port(metrics=metrics)), "NetworkPolicy")["spec"]["ingress"] == []
+
+
 def test_metrics_annotations() -> None:
     annotations = pod(render(with_port(metrics={"enabled": True}, podAnnotations={"a": "b"})))["metadata"][
         "annotations"

@@ -121,6 +121,13 @@ def test_secrets_are_made_of_files(tmp_path: Path) -> None:
         read(tmp_path, one, {**one, "name": "b"})
 
 
+def test_a_secret_may_be_of_a_file_that_is_there(tmp_path: Path) -> None:
+    one = {"name": "a", "namespace": "x", "secrets": {"tls": {"ca.crt": {"file": "/pki/ca.crt"}, "password": {}}}}
+    (secret,) = read(tmp_path, one)["secrets"]
+    assert secret["files"] == {"ca.crt": "/pki/ca.crt", "password": str(tmp_path / "secrets/tls-password")}
+    assert secret["lengths"] == {"password": 32}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [

@@ -172,6 +172,23 @@ def test_a_gateway_gets_every_request_but_the_landing_pages(site: Site) -> None:
     assert site.run("configure", **gateway) == ([], "")
 
 
+def test_metrics_are_told_where_somebody_reads_them(site: Site) -> None:
+    site.run("configure")
+    _rest, metrics = site.text("haproxy.cfg").split("frontend metrics from main\n")
+    metrics, _rest = metrics.split("\n\n", 1)
+    assert [line.strip() for line in metrics.splitlines()] == [
+        "mode http",
+        "bind 127.0.0.1:8405",
+        "http-request use-service prometheus-exporter if { path /metrics }",
+        # Of what the registry tells on its loopback nothing else is let out.
+        "http-request return status 404 unless { path /registry/metrics }",
+        "default_backend registry_metrics",
+    ]
+    site.run("configure", observability_enabled=False)
+    assert "frontend metrics" not in site.text("haproxy.cfg")
+    assert "registry_metrics" not in site.text("haproxy.cfg")
+
+
 def test_a_page_that_nothing_leads_to_is_refused(site: Site) -> None:
     page = {"name": "lost", "hosts": ["lost.localhost"], "node_port": 0, "health_path": "/"}
     told, error = site.run("pages", load_balancer_pages=[WEBSITE, page])

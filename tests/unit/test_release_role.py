@@ -49,6 +49,7 @@ AROUND: dict[str, Any] = {
         "byNodePort": False,
     },
     "mesh": {"revision": "default", "namespace": "istio-system"},
+    "metrics": {"clients": [{"namespace": "observability", "app": "prometheus"}]},
 }
 WEB = {
     "name": "web",

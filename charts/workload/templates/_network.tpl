@@ -1,5 +1,5 @@
 {{- /* The policy of the workload's pods or of a hook Job's: nothing passes but what is declared.
-       Takes root, component, ingress and egress (rules as in values.yaml). */ -}}
+       Takes root, component, ingress and egress (rules as in values.yaml), and metrics: who reads them, and on which port. */ -}}
 {{- define "workload.networkPolicySpec" -}}
 podSelector:
   matchLabels:
@@ -16,7 +16,17 @@ ingress:
       - port: {{ . }}
         protocol: {{ (get $.root.Values.ports .).protocol | default "TCP" }}
       {{- end }}
-  {{- else }} []
+  {{- end }}
+  {{- with .metrics }}
+  - from:
+      {{- range .from }}
+      - {{ include "workload.peer" . | nindent 8 | trim }}
+      {{- end }}
+    ports:
+      - port: {{ .port }}
+        protocol: TCP
+  {{- end }}
+  {{- if not (or .ingress .metrics) }} []
   {{- end }}
 egress:
   {{- $dns := .root.Values.networkPolicy.dns }}

@@ -132,7 +132,10 @@ def namespaces(
 
 
 def secrets(releases: Sequence[Mapping[str, Any]], directory: Path) -> list[dict[str, Any]]:
-    """The Secrets that releases need: namespace, name, and by key file, length, earlier. Raises DescriptionError."""
+    """The Secrets that releases need: namespace, name, and by key file, length, earlier. Raises DescriptionError.
+
+    A key whose value is of a `file` has no length: it is not made.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for release in releases:
         for name, keys in (release.get("secrets") or {}).items():
@@ -141,8 +144,15 @@ def secrets(releases: Sequence[Mapping[str, Any]], directory: Path) -> list[dict
             found[release["namespace"], name] = {
                 "namespace": release["namespace"],
                 "name": name,
-                "files": {key: str(directory / f"{name}-{key}") for key in keys},
-                "lengths": {key: int((of or {}).get("length", SECRET_LENGTH)) for key, of in keys.items()},
+                "files": {
+                    key: str(Path(str((of or {}).get("file") or directory / f"{name}-{key}")).expanduser())
+                    for key, of in keys.items()
+                },
+                "lengths": {
+                    key: int((of or {}).get("length", SECRET_LENGTH))
+                    for key, of in keys.items()
+                    if not (of or {}).get("file")
+                },
                 "earlier": {key: f"{key}-earlier" for key, of in keys.items() if (of or {}).get("keep_earlier")},
             }
     return list(found.values())

@@ -1,0 +1,288 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role observability asks for: releases, what Prometheus looks at, rules that hold, alerts that come."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import REPOSITORY
+from helm import only, render, run
+from playbook_run import PlaybookRun, run_playbook
+
+ROLE = REPOSITORY / "roles/observability"
+RULES = sorted((ROLE / "files/rules").glob("*.rules.yml"))
+RUNBOOKS = REPOSITORY / "docs/how-to/alerts.md"
+# The role with all that is its own but its work: it says which releases it would bring.
+TASKS = [
+    {"ansible.builtin.include_tasks": str(ROLE / "tasks/preflight.yml")},
+    {"ansible.builtin.debug": {"msg": "{{ __observability_releases }}"}},
+]
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: cicd.sandbox.sandbox, public: true}
+    - ansible.builtin.include_role: {name: shown}
+"""
+
+
+def play(directory: Path, **variables: Any) -> PlaybookRun:
+    role = directory / "roles/shown"
+    (role / "tasks").mkdir(parents=True)
+    for part in ("defaults", "files", "templates", "vars"):
+        (role / part).symlink_to(ROLE / part)
+    (role / "tasks/main.yml").write_text(yaml.safe_dump(TASKS))
+    (directory / "play.yml").write_text(PLAYBOOK)
+    values = {"sandbox_state_directory": str(directory), **variables}
+    arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
+    return run_playbook(directory / "play.yml", *arguments, fails=None)
+
+
+def releases(directory: Path, **variables: Any) -> dict[str, dict[str, Any]]:
+    """The releases by name."""
+    run = play(directory, **variables)
+    assert run.returncode == 0, run.text
+    return {release["name"]: release for release in run.results()[-1]["msg"]}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return releases(tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="module")
+def scrape(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    files = found["prometheus"]["values"]["config"]["files"]
+    return {job["job_name"]: job for job in yaml.safe_load(files["prometheus.yml"])["scrape_configs"]}
+
+
+def objects(release: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the chart makes of a release, as role release has it rendered."""
+    arguments = [f"--namespace={release['namespace']}"]
+    chart = REPOSITORY / "charts" / release.get("chart", "workload")
+    return render(release["values"], release["name"], *arguments, chart=chart)
+
+
+# --- releases ---------------------------------------------------------------------------------------------------------
+
+
+def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]]) -> None:
+    assert list(found) == ["observability", "kube-state-metrics", "alertmanager", "prometheus"]
+    assert {name: release.get("after") for name, release in found.items()} == {
+        "observability": None,
+        "kube-state-metrics": ["observability"],
+        "alertmanager": None,
+        "prometheus": ["observability"],
+    }
+    for release in found.values():
+        assert release["namespace"] == "observability"
+        assert release["namespace_labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.mark.parametrize("name", ["kube-state-metrics", "alertmanager", "prometheus"])
+def test_programs_are_upstreams_at_the_catalogues_versions(found: dict[str, dict[str, Any]], name: str) -> None:
+    component = yaml.safe_load(
+        (REPOSITORY / f"roles/sandbox/vars/main/components/{name.replace('-', '_')}.yml").read_text()
+    )[f"sandbox_component_{name.replace('-', '_')}"]
+    (image,) = component["images"]
+    values = found[name]["values"]["image"]
+    assert f"{values['repository']}:{values['tag']}" == image["reference"].replace("{version}", component["version"])
+    documents = objects(found[name])
+    kind = "Deployment" if name == "kube-state-metrics" else "StatefulSet"
+    pod = only(documents, kind)["spec"]["template"]
+    assert pod["spec"]["securityContext"]["runAsUser"] == 65534
+    # No proxy beside it.
+    assert "istio.io/rev" not in pod["metadata"]["labels"]
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", ["kube-state-metrics", "prometheus"])
+def test_tokens_are_bound_to_the_pod_and_end_within_the_hour(found: dict[str, dict[str, Any]], name: str) -> None:
+    documents = objects(found[name])
+    kind = "Deployment" if name == "kube-state-metrics" else "StatefulSet"
+    pod = only(documents, kind)["spec"]["template"]["spec"]
+    (volume,) = (volume for volume in pod["volumes"] if "projected" in volume)
+    token, *_ = volume["projected"]["sources"]
+    assert token == {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == volume["name"])
+    assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def test_alertmanager_has_no_token(found: dict[str, dict[str, Any]]) -> None:
+    pod = only(objects(found["alertmanager"]), "StatefulSet")["spec"]["template"]["spec"]
+    assert not [volume for volume in pod["volumes"] if "projected" in volume]
+
+
+def test_nobody_may_change_anything_or_read_secrets(found: dict[str, dict[str, Any]]) -> None:
+    roles = [item for item in objects(found["observability"]) if item["kind"] == "ClusterRole"]
+    assert {role["metadata"]["name"] for role in roles} == {
+        "observability-prometheus",
+        "observability-kube-state-metrics",
+    }
+    for role in roles:
+        for rule in role["rules"]:
+            assert set(rule["verbs"]) <= {"get", "list", "watch"}
+            assert not {"*", "secrets", "configmaps", "nodes/proxy"} & set(rule.get("resources", []))
+
+
+def test_pages_are_for_the_gateway_alone(found: dict[str, dict[str, Any]]) -> None:
+    assert {name: release["values"].get("page", {}).get("name") for name, release in found.items()} == {
+        "observability": None,
+        "kube-state-metrics": None,
+        "alertmanager": "alerts",
+        "prometheus": "prometheus",
+    }
+    policy = only(objects(found["kube-state-metrics"]), "NetworkPolicy")["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}}]
+    peers = [peer for rule in policy["egress"] for peer in rule["to"]]
+    assert {"ipBlock": {"cidr": "198.18.0.21/32"}} in peers
+
+
+def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
+    mine = {"prometheus": {"resources": {"limits": {"memory": "1Gi"}}}, "alertmanager": {"page": {"title": "Alarms"}}}
+    found = releases(tmp_path, observability_values=mine)
+    assert found["prometheus"]["values"]["resources"]["limits"]["memory"] == "1Gi"
+    assert found["prometheus"]["values"]["resources"]["requests"]["memory"] == "192Mi"
+    assert found["alertmanager"]["values"]["page"]["title"] == "Alarms"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"observability_values": {"grafana": {}}}, "observability_values has grafana, of which there is no release"),
+        (
+            {"observability_metrics_size": "4GB"},
+            "observability_metrics_size is 4GB and observability_metrics_volume 4Gi",
+        ),
+        ({"observability_metrics_size": "much"}, "observability_metrics_size is much"),
+        ({"observability_scrape_configs": [{"job_name": "etcd"}]}, "has the job_name etcd, which the role has"),
+        ({"observability_scrape_configs": [{}]}, "needs a job_name"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(tmp_path: Path, wrong: dict[str, Any], words: str) -> None:
+    run = play(tmp_path, **wrong)
+    failed = [answer.result["msg"] for answer in run.answers if answer.failed]
+    assert len(failed) == 1
+    assert words in failed[0]
+
+
+# --- what is looked at ------------------------------------------------------------------------------------------------
+
+
+def test_all_that_stands_is_looked_at(scrape: dict[str, Any]) -> None:
+    assert set(scrape) == {
+        "alertmanager",
+        "api-server",
+        "containers",
+        "control-plane",
+        "coredns",
+        "etcd",
+        "kube-state-metrics",
+        "kubelet",
+        "load-balancer",
+        "machines",
+        "pods",
+        "prometheus",
+        "registry",
+    }
+    machines = {config["labels"]["instance"]: config["targets"] for config in scrape["machines"]["static_configs"]}
+    assert len(machines) == 7
+    assert machines["infra-1"] == ["198.18.0.2:9100"]
+    etcd = {config["labels"]["instance"]: config["targets"] for config in scrape["etcd"]["static_configs"]}
+    assert etcd == {f"etcd-{number}": [f"198.18.0.1{number}:2381"] for number in (1, 2, 3)}
+    assert scrape["registry"]["static_configs"][0]["targets"] == ["198.18.0.2:8405"]
+
+
+def test_certificates_are_verified_but_those_that_programs_sign_themselves(scrape: dict[str, Any]) -> None:
+    assert [name for name, job in scrape.items() if job.get("tls_config", {}).get("insecure_skip_verify")] == [
+        "control-plane"
+    ]
+    for name in ("api-server", "kubelet", "containers"):
+        assert scrape[name]["tls_config"]["ca_file"].endswith("/serviceaccount/ca.crt")
+    assert set(scrape["etcd"]["tls_config"]) == {"ca_file", "cert_file", "key_file"}
+
+
+def test_an_inventorys_own_targets_and_rules_are_added(tmp_path: Path) -> None:
+    job = {"job_name": "mine", "static_configs": [{"targets": ["192.0.2.1:80"]}]}
+    group = {"name": "mine", "rules": [{"alert": "Mine", "expr": 'up{job="mine"} == 0'}]}
+    found = releases(tmp_path, observability_scrape_configs=[job], observability_rule_groups=[group])
+    files = found["prometheus"]["values"]["config"]["files"]
+    assert yaml.safe_load(files["prometheus.yml"])["scrape_configs"][-1] == job
+    assert yaml.safe_load(files["inventory.rules.yml"]) == {"groups": [group]}
+
+
+def written(found: dict[str, dict[str, Any]], directory: Path, release: str) -> Path:
+    for name, text in found[release]["values"]["config"]["files"].items():
+        (directory / name).write_text(text)
+    return directory
+
+
+def test_prometheus_takes_its_configuration(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    directory = written(found, tmp_path, "prometheus")
+    # promtool looks for the files that the pod has.
+    path = directory / "prometheus.yml"
+    text = path.read_text().replace("/etc/prometheus/", f"{directory}/")
+    for name in ("ca.crt", "metrics.crt", "metrics.key", "token"):
+        (directory / name).write_text("")
+    path.write_text(
+        re.sub(r"/(etc/prometheus-etcd|var/run/secrets/kubernetes.io/serviceaccount)", str(directory), text)
+    )
+    said = run("promtool", "check", "config", "--syntax-only", str(path))
+    assert "SUCCESS" in said
+
+
+def test_alertmanager_tells_whom_the_inventory_says(tmp_path: Path) -> None:
+    receiver = {"webhook_configs": [{"url": "http://192.0.2.1/"}]}
+    found = releases(tmp_path, observability_receiver=receiver)
+    path = written(found, tmp_path, "alertmanager") / "alertmanager.yml"
+    assert yaml.safe_load(path.read_text())["receivers"] == [{"name": "default", **receiver}]
+    assert "SUCCESS" in run("amtool", "check-config", str(path))
+
+
+def test_alertmanager_takes_the_configuration_without_a_receiver(
+    found: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    path = written(found, tmp_path, "alertmanager") / "alertmanager.yml"
+    assert yaml.safe_load(path.read_text())["receivers"] == [{"name": "default"}]
+    assert "SUCCESS" in run("amtool", "check-config", str(path))
+
+
+# --- rules and alerts -------------------------------------------------------------------------------------------------
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_rules_are_prometheus_own(path: Path) -> None:
+    assert "SUCCESS" in run("promtool", "check", "rules", "--lint=all", "--lint-fatal", str(path))
+
+
+def test_alerts_come_and_go(tmp_path: Path) -> None:
+    for path in RULES:
+        shutil.copy(path, tmp_path)
+    cases = REPOSITORY / "tests/unit/fixtures/observability/alerts.test.yml"
+    shutil.copy(cases, tmp_path)
+    assert "SUCCESS" in run("promtool", "test", "rules", str(tmp_path / cases.name))
+    tested = {
+        case["alertname"] for test in yaml.safe_load(cases.read_text())["tests"] for case in test["alert_rule_test"]
+    }
+    assert tested == {alert["alert"] for alert in alerts()}
+
+
+def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
+    sections = re.findall(r"^## (\w+)$", RUNBOOKS.read_text(), re.MULTILINE)
+    assert sections == sorted(alert["alert"] for alert in alerts())
+    for alert in alerts():
+        assert alert["labels"]["severity"] in ("critical", "warning")
+        assert set(alert["annotations"]) == {"summary", "description"}
