@@ -26,7 +26,7 @@ export MAKE
 playbook = scripts/playbook.sh
 
 ##@ The sandbox
-.PHONY: up down clean status open
+.PHONY: up down clean status scan open
 up: venv ## Make the sandbox, or mend it; then prove that the application answers
 	$(playbook) site.yml -i $(INVENTORY) $(ARGS)
 
@@ -38,6 +38,9 @@ clean: venv ## Remove the sandbox and the caches
 
 status: venv ## Say what stands and whether it is well
 	$(playbook) playbooks/status.yml -i $(INVENTORY) $(ARGS)
+
+scan: venv ## Have scanners look at the standing sandbox, and judge what they find
+	$(playbook) site.yml -i $(INVENTORY) --tags scan $(ARGS)
 
 open: venv ## Open the sandbox's pages, or say their addresses
 	$(playbook) playbooks/open.yml -i $(INVENTORY) $(ARGS)
