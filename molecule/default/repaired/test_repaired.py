@@ -45,7 +45,8 @@ def test_the_data_is_still_there():
 def test_the_database_that_was_lost_with_its_worker_was_made_anew_and_that_is_said():
     assert rows("LOST") == []
     assert rows("ACME") != []
-    (claim,) = get("persistentvolumeclaims", "--namespace=apps")
+    claims = {item["metadata"]["name"]: item for item in get("persistentvolumeclaims", "--namespace=apps")}
+    claim = claims["data-postgresql-0"]
     name = json.loads((STATE / "lost-worker.json").read_text())["name"]
     assert claim["metadata"]["annotations"]["cicd.sandbox/lost-with-node"] == name
     said = run_playbook("playbooks/summary.yml", "--inventory", os.environ["SANDBOX_INVENTORY"]).text
