@@ -26,7 +26,7 @@ export MAKE
 playbook = scripts/playbook.sh
 
 ##@ The sandbox
-.PHONY: up down clean status scan open
+.PHONY: up down clean status scan shell open
 up: venv ## Make the sandbox, or mend it; then prove that the application answers
 	$(playbook) site.yml -i $(INVENTORY) $(ARGS)
 
@@ -41,6 +41,9 @@ status: venv ## Say what stands and whether it is well
 
 scan: venv ## Have scanners look at the standing sandbox, and judge what they find
 	$(playbook) site.yml -i $(INVENTORY) --tags scan $(ARGS)
+
+shell: venv ## Open a shell with the sandbox's programs, context and namespaces
+	@scripts/shell.sh $(INVENTORY) $(ARGS)
 
 open: venv ## Open the sandbox's pages, or say their addresses
 	$(playbook) playbooks/open.yml -i $(INVENTORY) $(ARGS)
