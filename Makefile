@@ -49,7 +49,7 @@ open: venv ## Open the sandbox's pages, or say their addresses
 	$(playbook) playbooks/open.yml -i $(INVENTORY) $(ARGS)
 
 ##@ Tests
-.PHONY: test lint unit molecule e2e
+.PHONY: test lint unit molecule e2e trials
 # A view of this computer under systemd has neither its network nor its processes, and its tests wait much: they run beside
 # linters and unit tests. The machines' root file system is there by then; the view could not make it.
 test: venv ## Everything that must hold: lint, unit, molecule
@@ -69,6 +69,10 @@ molecule: venv ## Roles on real machines, ending with the whole site
 
 e2e: tools ## Browser and API tests against the standing sandbox
 	scripts/e2e.sh $(INVENTORY) $(ARGS)
+
+# Minutes of load, faults and updates, which CI does not wait for.
+trials: tools ## Trials of load, faults and updates against the standing sandbox
+	scripts/e2e.sh $(INVENTORY) -m trial $(ARGS)
 
 .PHONY: fuzz
 # Seconds for each run of a fuzzer.

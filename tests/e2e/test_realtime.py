@@ -169,6 +169,7 @@ def problems(watchers: list[Watcher]) -> str:
     return "\n".join(sorted({problem for watcher in watchers for problem in watcher.problems})[:20])
 
 
+@pytest.mark.trial
 def test_visitors_are_back_soon_after_a_rolling_update() -> None:
     symbol = new_symbol()
     with watching(CLIENTS, symbol) as watchers:
@@ -186,6 +187,7 @@ def test_visitors_are_back_soon_after_a_rolling_update() -> None:
     assert outages[-1] <= BACK_WITHIN, f"{outages[-10:]}\n{problems(watchers)}"
 
 
+@pytest.mark.trial
 @pytest.mark.parametrize("release", ["front-end", "business-logic"])
 def test_a_pod_that_dies_loses_and_doubles_nothing(release: str) -> None:
     symbol = new_symbol()
@@ -212,6 +214,7 @@ def test_a_restart_of_valkey_loses_and_doubles_nothing() -> None:
         assert [outage for watcher in watchers for outage in watcher.outages] == []
 
 
+@pytest.mark.trial
 def test_signs_of_life_keep_a_quiet_stream_open() -> None:
     """Longer than a page may take on any hop (10 and 11 seconds)."""
     with watching(2, new_symbol()) as watchers:

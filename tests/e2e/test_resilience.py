@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 from live_cluster import Object, get, kubectl, ready, sleeper, standing, until
 
+pytestmark = pytest.mark.trial
+
 PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 APPS = "apps"
 API = {"app.kubernetes.io/name": "business-logic", "app.kubernetes.io/component": "main"}

@@ -43,6 +43,7 @@ def test_restart_loses_no_request(release: str) -> None:
     assert_spread(release)
 
 
+@pytest.mark.trial
 @pytest.mark.parametrize("release", RELEASES)
 def test_upgrade_and_rollback_lose_no_request(release: str) -> None:
     """With the hook Jobs: migrations run while the old version serves."""

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,21 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
             broken.append("".join(link))
     assert broken == []
+
+
+def test_trials_run_only_where_they_are_asked_for() -> None:
+    """Each end-to-end test is in one of the two runs, and neither is empty."""
+
+    def collected(*arguments: str) -> set[str]:
+        words = output(sys.executable, "-m", "pytest", "--collect-only", "--quiet", "tests/e2e", *arguments)
+        return {line for line in words.splitlines() if "::" in line}
+
+    always, trials, both = collected(), collected("-m", "trial"), collected("-m", "")
+    assert always
+    assert trials
+    assert both == always | trials
+    assert not always & trials
+    assert "scripts/e2e.sh $(INVENTORY) -m trial" in text(REPOSITORY / "Makefile")
 
 
 def test_documented_make_targets_exist() -> None:
