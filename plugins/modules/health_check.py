@@ -71,6 +71,11 @@ options:
         description: Whether the server has to prove who it is.
         type: bool
         default: true
+      server_name:
+        description:
+          - Name that the server has to prove, and is asked for (SNI), where that is not the host of O(checks[].url).
+            The header C(Host) is given in O(checks[].headers).
+        type: str
       client_cert:
         description: File with the client's certificate, in PEM.
         type: path

@@ -452,6 +452,13 @@ class TestTls:
         with pytest.raises(HttpError, match="not trusted: Hostname mismatch"):
             send(Request(f"https://other.localhost:{secure.port}/", tls=context), LIMIT)
 
+    def test_another_name_than_the_addresss_can_be_asked_for(self, secure: Server, authority: Authority) -> None:
+        context = ssl.create_default_context(cafile=authority.ca)
+        request = Request(f"https://other.localhost:{secure.port}/", tls=context, server_name="website.localhost")
+        assert send(request, LIMIT).body == b"page"
+        with pytest.raises(HttpError, match="not trusted: Hostname mismatch"):
+            send(dataclasses.replace(request, server_name="third.localhost"), LIMIT)
+
     def test_plain_http_on_its_port_is_said(self, server: Server) -> None:
         with pytest.raises(
             HttpError, match=r"TLS failed: wrong version number \(does the server speak TLS on this port"

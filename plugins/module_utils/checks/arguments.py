@@ -69,6 +69,7 @@ _OF_ADDRESSES: dict[str, Any] = {
     "username": {"type": "str"},
     "password_file": {"type": "path"},
     "ca_path": {"type": "path"},
+    "server_name": {"type": "str"},
     "client_cert": {"type": "path"},
     "client_key": {"type": "path"},
     "max_time": {"type": "float"},
@@ -278,6 +279,7 @@ def _http(check: _Check) -> HttpArguments:
         body=body,
         tls=_tls(check),
         follow_redirects=values["follow_redirects"],
+        server_name=values["server_name"] or "",
     )
     behind = tuple(_target(check, f"behind[{index}]", item) for index, item in enumerate(values["behind"] or ()))
     # An empty text is everywhere: hidden, it would garble all that is said.

@@ -58,7 +58,10 @@ class HttpError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A request. ``tls`` is the context for https; headers of the user's stand above those made here."""
+    """A request. ``tls`` is the context for https; headers of the user's stand above those made here.
+
+    ``server_name`` is whom the server has to prove to be, where that is not the address's host.
+    """
 
     url: str
     method: str = "GET"
@@ -66,6 +69,7 @@ class Request:
     body: bytes | None = None
     tls: ssl.SSLContext | None = None
     follow_redirects: bool = False
+    server_name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +223,8 @@ def _exchange(request: Request, first: Address, address: Address, begin: float, 
             if address.scheme == "https":
                 context = request.tls or ssl.create_default_context()
                 connection.settimeout(_remaining(until))
-                connection = context.wrap_socket(connection, server_hostname=address.name)
+                name = request.server_name if address.origin == first.origin else ""
+                connection = context.wrap_socket(connection, server_hostname=name or address.name)
             with contextlib.closing(connection):
                 return _talk(connection, request, _headers(request, first, address), address.target, (begin, until))
     except TimeoutError:
