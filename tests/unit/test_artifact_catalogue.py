@@ -105,6 +105,17 @@ def test_releases_take_the_place_of_builds(collection: Path) -> None:
     assert image.entry != built.images[0].entry
 
 
+def test_a_program_that_upstream_does_not_publish_is_built_all_the_same(collection: Path) -> None:
+    components = copy.deepcopy(COMPONENTS)
+    del components["tool"]["release"]
+    tool = catalogue(collection, components, source="release").plan("tool")
+    assert ([recipe.module for recipe in tool.recipes], tool.releases) == (["example.com/tool"], [])
+    assert tool.entry == catalogue(collection, components).plan("tool").entry
+    # Of an image it is upstream's own that is taken, and nothing is built for it.
+    del components["tool"]["files"]
+    assert catalogue(collection, components, source="release").plan("tool").entry is None
+
+
 def test_an_applications_image_is_tagged_by_version_and_content(collection: Path) -> None:
     (first,) = catalogue(collection).plan("site").images
     assert first.own

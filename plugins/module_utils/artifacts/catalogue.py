@@ -184,7 +184,9 @@ class Catalogue:
         packages = self._packages(name, component.get("packages", {}))
         recipes: list[GoRecipe] = []
         releases: list[Release] = []
-        if self._source == "release":
+        # What upstream publishes no program of, or none that can be verified, is built from its module all the same.
+        published = "release" in component or not component.get("files")
+        if self._source == "release" and published:
             releases = [_read(Release, name, values, version) for values in component.get("release", [])]
             key = release_key(releases, modules) if releases or modules else ""
         else:
@@ -311,7 +313,7 @@ class Catalogue:
     def _make_entry(self, plan: ComponentPlan, effort: Effort | None) -> list[Entry]:
         if plan.entry is None or plan.entry.usable():
             return []
-        if self._source == "release":
+        if self._source == "release" and not plan.recipes:
             new = fetch_entry(plan.entry, plan.releases, plan.modules, self.toolchain, effort, plan.packages)
         else:
             recipes = [*plan.recipes, *plan.modules]
