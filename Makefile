@@ -26,7 +26,7 @@ export MAKE
 playbook = scripts/playbook.sh
 
 ##@ The sandbox
-.PHONY: up down clean status scan shell open
+.PHONY: up down clean status scan shell open trust untrust
 up: venv ## Make the sandbox, or mend it; then prove that the application answers
 	$(playbook) site.yml -i $(INVENTORY) $(ARGS)
 
@@ -47,6 +47,12 @@ shell: venv ## Open a shell with the sandbox's programs, context and namespaces
 
 open: venv ## Open the sandbox's pages, or say their addresses
 	$(playbook) playbooks/open.yml -i $(INVENTORY) $(ARGS)
+
+trust: venv ## Have your browsers trust the certificate of the sandbox's pages
+	$(playbook) playbooks/trust.yml -i $(INVENTORY) $(ARGS)
+
+untrust: venv ## Have your browsers trust it no more
+	$(playbook) playbooks/untrust.yml -i $(INVENTORY) $(ARGS)
 
 ##@ Tests
 .PHONY: test lint unit molecule e2e trials

@@ -13,7 +13,7 @@ author:
 description:
   - Checks that each page answers 200 at the path where a person begins, with the text that its route asks for. When
     it does not, the pods behind the Service are asked why.
-positional: address, domain
+positional: address, domain, tls
 options:
   _input:
     description: Pages, as M(cicd.sandbox.cluster_info) returns them.
@@ -28,6 +28,11 @@ options:
     description: What follows a page's name in its address, with the port where it is not 80.
     type: str
     required: true
+  tls:
+    description:
+      - How the pages are reached by https as well - C(address) and C(domain) as above, and C(ca), the file with the CA
+        that is trusted, "" for the system's. C(only) leaves out the checks by http.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -47,20 +52,37 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def page_checks(pages: Sequence[Mapping[str, Any]], address: str, domain: str) -> list[dict[str, Any]]:
-    """Return a check of each page."""
+def page_checks(
+    pages: Sequence[Mapping[str, Any]], address: str, domain: str, tls: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return a check of each page, and one more of those that are reached by https as well."""
+    checks = [] if tls and tls.get("only") else [_check(page, "http", address, domain) for page in pages]
+    if tls:
+        ca = {"ca_path": tls["ca"]} if tls["ca"] else {}
+        checks += [
+            {
+                **_check(page, "https", tls["address"], tls["domain"]),
+                "name": f"{page['name']} with TLS",
+                "server_name": page["hosts"][0],
+                **ca,
+            }
+            for page in pages
+            # No certificate is asked for what is of another domain.
+            if page["hosts"][0].endswith(f".{tls['domain'].partition(':')[0]}")
+        ]
+    return checks
+
+
+def _check(page: Mapping[str, Any], scheme: str, address: str, domain: str) -> dict[str, Any]:
     _domain, colon, port = domain.partition(":")
-    return [
-        {
-            "name": page["name"],
-            "url": f"http://{address}{page['path']}",
-            "headers": {"Host": f"{page['hosts'][0]}{colon}{port}"},
-            "status": 200,
-            "behind": {"kind": "Service", "namespace": page["service_namespace"], "name": page["service"]},
-            **({"contains": page["contains"]} if page["contains"] else {}),
-        }
-        for page in pages
-    ]
+    return {
+        "name": page["name"],
+        "url": f"{scheme}://{address}{page['path']}",
+        "headers": {"Host": f"{page['hosts'][0]}{colon}{port}"},
+        "status": 200,
+        "behind": {"kind": "Service", "namespace": page["service_namespace"], "name": page["service"]},
+        **({"contains": page["contains"]} if page["contains"] else {}),
+    }
 
 
 class FilterModule:

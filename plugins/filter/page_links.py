@@ -12,7 +12,7 @@ author:
   - cicd.sandbox contributors
 description:
   - Adds to each page the address that a person opens, and what a load balancer has to know.
-positional: domain
+positional: domain, https_domain
 options:
   _input:
     description: Pages, as M(cicd.sandbox.cluster_info) returns them.
@@ -23,6 +23,10 @@ options:
     description: What follows the names of the sandbox's pages, with the port where it is not 80.
     type: str
     required: true
+  https_domain:
+    description: The same for https, with the port where it is not 443, where their addresses are to be of https.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -43,11 +47,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def page_links(pages: Sequence[Mapping[str, Any]], domain: str) -> list[dict[str, Any]]:
+def page_links(pages: Sequence[Mapping[str, Any]], domain: str, https_domain: str = "") -> list[dict[str, Any]]:
     """Return the pages with their addresses."""
-    own, colon, port = domain.partition(":")
+    scheme = "https" if https_domain else "http"
+    own, colon, port = (https_domain or domain).partition(":")
     return [
-        {**page, "url": f"http://{page['hosts'][0]}{colon}{port}{page['path']}", "entry": _entry(page, own)}
+        {**page, "url": f"{scheme}://{page['hosts'][0]}{colon}{port}{page['path']}", "entry": _entry(page, own)}
         for page in pages
     ]
 

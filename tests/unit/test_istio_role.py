@@ -48,6 +48,7 @@ def test_demo_is_small_and_its_gateway_survives_a_worker(tmp_path: Path) -> None
     assert [(port["name"], port["nodePort"]) for port in ingress["service"]["ports"]] == [
         ("status-port", 30021),
         ("http2", 30080),
+        ("https", 30443),
     ]
     assert found["istio-ingressgateway"]["after"] == ["istiod"]
     assert found["istio-ingressgateway"]["namespace_labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -113,6 +114,7 @@ def test_the_mesh_is_strict_and_has_one_gateway() -> None:
     assert (strict["metadata"]["namespace"], strict["spec"]) == ("istio-system", {"mtls": {"mode": "STRICT"}})
     assert (gateway["metadata"]["namespace"], gateway["metadata"]["name"]) == ("istio-ingress", "sandbox")
     (listener,) = gateway["spec"]["listeners"]
+    assert [kind for kind in ("ServiceAccount", "Secret", "Role") if kind in {item["kind"] for item in documents}] == []
     assert (listener["hostname"], listener["port"]) == ("*.lab.internal", 80)
     assert gateway["spec"]["addresses"][0]["value"] == "istio-ingressgateway.istio-ingress.svc.cluster.local"
     assert listener["allowedRoutes"] == {"namespaces": {"from": "All"}}
@@ -121,7 +123,8 @@ def test_the_mesh_is_strict_and_has_one_gateway() -> None:
 def test_the_gateway_leaves_routes_of_production_alone(tmp_path: Path) -> None:
     values = releases(tmp_path)["mesh"]["values"]
     documents = render(values, "mesh", "--namespace=istio-system", chart=REPOSITORY / "charts/mesh")
-    (listener,) = only(documents, "Gateway")["spec"]["listeners"]
+    listener, tls = only(documents, "Gateway")["spec"]["listeners"]
+    assert tls["allowedRoutes"] == listener["allowedRoutes"]
     allowed = listener["allowedRoutes"]["namespaces"]
     assert allowed["from"] == "Selector"
     refused = {rule["key"]: rule["values"] for rule in allowed["selector"]["matchExpressions"]}
@@ -154,3 +157,25 @@ def test_a_namespace_answers_nobody_that_is_not_declared(revision: str) -> None:
     assert [document["kind"] for document in render(without, "n", chart=chart)] == ["NetworkPolicy"]
     without = {"mesh": {"revision": revision}, "networkPolicy": {"enabled": False}}
     assert [document["kind"] for document in render(without, "n", chart=chart)] == ["AuthorizationPolicy"]
+
+
+def test_the_gateway_has_its_certificate_from_a_secret_that_one_account_may_renew() -> None:
+    """The account may do nothing else: what it runs on is no node of the cluster."""
+    chart, values = REPOSITORY / "charts/mesh", {"gateway": {"certificate": "pages", "renewer": "renewer"}}
+    documents = render(values, "mesh", "--namespace=istio-system", chart=chart)
+    plain, tls = only(documents, "Gateway")["spec"]["listeners"]
+    assert (plain["protocol"], plain["port"]) == ("HTTP", 80)
+    assert (tls["protocol"], tls["port"], tls["hostname"]) == ("HTTPS", 443, "*.localhost")
+    assert tls["tls"] == {"mode": "Terminate", "certificateRefs": [{"name": "pages"}]}
+    assert tls["allowedRoutes"] == plain["allowedRoutes"]
+    role, binding = only(documents, "Role"), only(documents, "RoleBinding")
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["pages"], "verbs": ["get", "patch"]}
+    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "renewer", "namespace": "istio-ingress"}]
+    assert {item["metadata"]["namespace"] for item in (role, binding, only(documents, "Secret"))} == {"istio-ingress"}
+
+
+def test_without_tls_the_gateway_asks_for_no_certificate(tmp_path: Path) -> None:
+    assert releases(tmp_path)["mesh"]["values"]["gateway"]["certificate"] == "sandbox-pages"
+    assert releases(tmp_path, sandbox_pages_https="off")["mesh"]["values"]["gateway"]["certificate"] == ""

@@ -58,6 +58,7 @@ class Site:
             "__load_balancer_defaults": str(self.root / "default"),
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "istio_enabled": False,
+            "sandbox_state_directory": str(self.root / "state"),
             **variables,
         }
         arguments = [f"--inventory={self.root}/hosts.yml", "--connection=local", f"--extra-vars={json.dumps(values)}"]
@@ -71,6 +72,9 @@ class Site:
         ]
         return told, "".join(failed)
 
+    def files(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in (self.root / "etc").rglob("*") if path.is_file()}
+
     def text(self, name: str) -> str:
         return (self.root / "etc" / name).read_text()
 
@@ -81,6 +85,8 @@ def site(tmp_path: Path) -> Site:
     (tmp_path / "roles/load_balancer/handlers/main.yml").write_text(HANDLERS)
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "hosts.yml").write_text(INVENTORY)
+    (tmp_path / "state/pki/sandbox").mkdir(parents=True)
+    (tmp_path / "state/pki/sandbox/ca.crt").write_text("CA\n")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/haproxy").write_text(HAPROXY)
     (tmp_path / "bin/haproxy").chmod(0o755)
@@ -93,10 +99,10 @@ def test_main_takes_no_page_away(site: Site) -> None:
     assert "//sandbox.localhost:8080/" in site.text("beginning.html")
     assert f"-f {site.root}/etc/pages.cfg" in (site.root / "default").read_text()
     assert site.run("pages", load_balancer_pages=[WEBSITE]) == (["reloaded"], "")
-    written = {path.name: path.read_text() for path in (site.root / "etc").iterdir()}
+    written = site.files()
     assert site.run("configure") == ([], "")
     assert site.run("pages", load_balancer_pages=[WEBSITE]) == ([], "")
-    assert {path.name: path.read_text() for path in (site.root / "etc").iterdir()} == written
+    assert site.files() == written
 
 
 def test_a_page_leads_from_its_hosts_to_its_port_of_every_worker(site: Site) -> None:
@@ -123,7 +129,7 @@ def test_a_page_leads_from_its_hosts_to_its_port_of_every_worker(site: Site) -> 
     assert "uri /ready?a&b ver" in second
     assert "timeout server 30s" in second
     for page in ("unknown.html", "beginning.html"):
-        assert '<a href="//other.localhost:8080/">other.localhost</a>' in site.text(page)
+        assert '<a href="http://other.localhost:8080/">other.localhost</a>' in site.text(page)
     assert site.run("pages", load_balancer_pages=[]) == (["reloaded"], "")
     assert "page-" not in site.text("pages.map") + site.text("pages.cfg")
 
@@ -168,7 +174,7 @@ def test_a_gateway_gets_every_request_but_the_landing_pages(site: Site) -> None:
     # A second more than the gateway waits.
     assert rows == [["website.localhost", "11000"], ["www.localhost", "11000"], ["slow.localhost", "61000"]]
     assert "page-" not in site.text("pages.map") + site.text("pages.cfg")
-    assert '<a href="//slow.localhost:8080/">' in site.text("unknown.html")
+    assert '<a href="http://slow.localhost:8080/">' in site.text("unknown.html")
     assert site.run("configure", **gateway) == ([], "")
 
 
@@ -187,6 +193,45 @@ def test_metrics_are_told_where_somebody_reads_them(site: Site) -> None:
     site.run("configure", observability_enabled=False)
     assert "frontend metrics" not in site.text("haproxy.cfg")
     assert "registry_metrics" not in site.text("haproxy.cfg")
+
+
+def test_pages_are_served_with_tls_and_what_an_authority_asks_is_handed_on(site: Site) -> None:
+    site.run("configure", istio_enabled=True)
+    text = site.text("haproxy.cfg")
+    assert f"bind :443 ssl crt {site.root}/etc/tls/ strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n" in text
+    assert "use_backend acme if acme !{ ssl_fc }\n" in text
+    assert "server certbot 127.0.0.1:8402\n" in text
+    assert "redirect prefix" not in text
+    _rest, backend = text.split("backend gateway_tls from main\n")
+    trust = f"ssl verify required ca-file {site.root}/etc/roots.pem sni var(txn.host)"
+    assert f"server worker-1 192.0.2.1:30443 {trust}\n    server worker-2 192.0.2.2:30443 {trust}\n" in backend
+    assert "use_backend gateway_tls if { ssl_fc }\n    default_backend gateway\n" in text
+
+
+def test_certificates_and_redirects_of_another_role_stay(site: Site) -> None:
+    site.run("configure")
+    assert site.text("https.map") == ""
+    (site.root / "etc/https.map").write_text("website.localhost 1\n")
+    (site.root / "etc/roots.pem").write_text("root\n")
+    assert site.run("configure") == ([], "")
+    assert (site.text("https.map"), site.text("roots.pem")) == ("website.localhost 1\n", "root\n")
+
+
+def test_http_leads_to_https_for_names_with_a_certificate(site: Site) -> None:
+    site.run("configure", sandbox_pages_https="redirect")
+    (line,) = [line.strip() for line in site.text("haproxy.cfg").splitlines() if "redirect prefix" in line]
+    known = f"{{ var(txn.host),map({site.root}/etc/https.map) -m found }}"
+    where = "https://%[var(txn.host)]:8443"
+    assert line == f"http-request redirect prefix {where} code 308 if !{{ ssl_fc }} !acme {known}"
+    site.run("configure", sandbox_pages_https="redirect", sandbox_local_endpoint_enabled=False)
+    assert "redirect prefix https://%[var(txn.host)] code 308" in site.text("haproxy.cfg")
+
+
+@pytest.mark.parametrize("off", ["off", False])
+def test_without_tls_there_is_no_port_for_it(site: Site, off: str | bool) -> None:
+    site.run("configure", istio_enabled=True, sandbox_pages_https=off)
+    words = ("ssl crt", "acme", "gateway_tls", ":443")
+    assert [word for word in words if word in site.text("haproxy.cfg")] == []
 
 
 def test_a_page_that_nothing_leads_to_is_refused(site: Site) -> None:

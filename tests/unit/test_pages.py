@@ -13,7 +13,7 @@ from ansible_collections.cicd.sandbox.plugins.filter.page_links import page_link
 from ansible_collections.cicd.sandbox.plugins.module_utils.checks.arguments import read_checks
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.pages import read_pages
 from kubernetes_objects import fixture
-from local_server import FakeKubernetes, serving_kubernetes
+from local_server import FakeKubernetes, make_authority, serving_kubernetes
 from modules import run_module
 
 GATEWAY = ("istio-ingress", "sandbox")
@@ -257,6 +257,38 @@ def test_each_page_has_an_address_and_a_check() -> None:
         }
     ]
     assert len(read_checks(checks, deadline=1, timeout=1)) == 1
+
+
+def test_each_page_of_the_domain_is_checked_with_tls_too(tmp_path: Path) -> None:
+    ca = make_authority(tmp_path).ca
+    routes = [route(path="/in"), route("far", host="far.example.com")]
+    pages = [page.as_dict() for page in read_pages(routes, [service()], GATEWAY)[0]]
+    tls = {"address": "127.0.0.1:8443", "domain": "localhost:8443", "ca": str(ca), "only": False}
+    checks = page_checks(pages, "127.0.0.1:8080", "localhost:8080", tls)
+    # Nobody asks an authority for names of another domain.
+    assert [check["url"].partition("/in")[0] for check in checks] == [
+        *("http://127.0.0.1:8080/", "http://127.0.0.1:8080", "https://127.0.0.1:8443"),
+    ]
+    assert checks[-1] | {"behind": None} == {
+        "name": "shop with TLS",
+        "url": "https://127.0.0.1:8443/in",
+        "headers": {"Host": "shop.localhost:8443"},
+        "server_name": "shop.localhost",
+        "ca_path": str(ca),
+        "status": 200,
+        "behind": None,
+    }
+    assert len(read_checks(checks[1:], deadline=1, timeout=1)) == 2
+    only = page_checks(pages, "127.0.0.1:8080", "localhost:8080", tls | {"only": True, "ca": ""})
+    assert [check["name"] for check in only] == ["shop with TLS"]
+    assert "ca_path" not in only[0]
+
+
+def test_pages_have_addresses_of_https_where_that_is_asked_for() -> None:
+    pages = [page.as_dict() for page in read_pages([route(path="/in")], [service()], GATEWAY)[0]]
+    (link,) = page_links(pages, "localhost:8080", "localhost:8443")
+    assert (link["url"], link["entry"]["name"]) == ("https://shop.localhost:8443/in", "shop")
+    assert page_links(pages, "example.org", "example.org")[0]["url"] == "https://shop.localhost/in"
 
 
 def info(capsys: pytest.CaptureFixture[str], kubeconfig: Path) -> dict[str, Any]:

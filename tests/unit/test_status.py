@@ -113,6 +113,7 @@ def status(state: Path) -> PlaybookRun:
             "sandbox_state_directory": str(state),
             "sandbox_registry_port": 1,
             "sandbox_local_endpoint_port": 1,
+            "sandbox_pages_https": "off",
         },
     }
     path = state.with_name("hosts.yml")
@@ -152,7 +153,12 @@ class Standing:
                 {"name": "front-end", "kubernetes": {"kind": "Deployment", "namespace": "apps", "name": "front-end"}},
                 {"name": "landing page", "url": f"http://127.0.0.1:{server.port}/"},
             ]
-            variables = {"sandbox_name": "t-status", "sandbox_state_directory": str(self.state), "smoke_checks": checks}
+            variables = {
+                "sandbox_name": "t-status",
+                "sandbox_state_directory": str(self.state),
+                "sandbox_pages_https": "off",
+                "smoke_checks": checks,
+            }
             groups = {
                 "infra": {"hosts": {"infra-1": {"ansible_host": "127.0.0.1"}}},
                 "etcd": {"hosts": {"etcd-1": {"ansible_host": "127.0.0.1"}}},
