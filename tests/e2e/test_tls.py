@@ -18,22 +18,14 @@ from typing import Any, Self
 
 import pytest
 from cryptography import x509
-from helm import STATE
+from live_cluster import KUBECONFIG, STATE, get
 
-KUBECONFIG = STATE / "kubeconfig"
 PORT = int(os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080"))
 HTTPS_PORT = PORT + 363
 ROOT = STATE / "pki/pages/ca.crt"
 GATEWAY_PORT = 30443
 PROGRAM = "/usr/local/lib/cicd-sandbox/renew_certificates.py /etc/cicd-sandbox/certificates/settings.json"
 AUTHORITY_PORT = 14000
-
-
-def kubectl(*arguments: str) -> dict[str, Any]:
-    line = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", *arguments, "--output=json"]
-    done = subprocess.run(line, check=True, capture_output=True, text=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def infra(command: str, *, check: bool = True) -> str:
@@ -79,7 +71,7 @@ def names(certificate: x509.Certificate) -> set[str]:
 def workers() -> list[str]:
     return [
         address["address"]
-        for node in kubectl("get", "nodes", "--selector=!node-role.kubernetes.io/control-plane")["items"]
+        for node in get("nodes", "--selector=!node-role.kubernetes.io/control-plane")["items"]
         for address in node["status"]["addresses"]
         if address["type"] == "InternalIP"
     ]
@@ -100,7 +92,7 @@ def page(host: str, path: str = "/") -> tuple[int, str]:
 
 def test_the_certificate_is_the_authoritys_and_for_all_pages() -> None:
     certificate = served("sandbox.localhost")
-    routes = kubectl("get", "httproutes.gateway.networking.k8s.io", "--all-namespaces")["items"]
+    routes = get("httproutes.gateway.networking.k8s.io", "--all-namespaces")["items"]
     hosts = {
         host
         for route in routes
@@ -126,7 +118,7 @@ def test_the_gateway_serves_the_same_one_from_its_secret() -> None:
     serial = served("website.localhost").serial_number
     found = {served("website.localhost", address, GATEWAY_PORT).serial_number for address in workers()}
     assert found == {serial}
-    gateway = kubectl("--namespace=istio-ingress", "get", "gateways.gateway.networking.k8s.io", "sandbox")
+    gateway = get("gateways.gateway.networking.k8s.io", "sandbox", "--namespace=istio-ingress")
     (listener,) = [each for each in gateway["status"]["listeners"] if each["name"] == "https"]
     conditions = {each["type"]: each["status"] for each in listener["conditions"]}
     assert (conditions["ResolvedRefs"], conditions["Programmed"]) == ("True", "True")
@@ -144,21 +136,14 @@ def test_pages_answer_by_https_and_a_stranger_is_refused() -> None:
 
 
 def test_who_renews_may_do_nothing_else() -> None:
-    token = infra("cat /etc/cicd-sandbox/certificates/token").strip()
+    who = "system:serviceaccount:istio-ingress:sandbox-pages-renewer"
 
     def may(*words: str) -> bool:
-        line = [str(STATE / "bin/kubectl"), f"--kubeconfig={STATE}/no-kubeconfig", f"--token={token}"]
-        line += [
-            f"--server={server}",
-            f"--certificate-authority={STATE}/pki/kubernetes/ca.crt",
-            "auth",
-            "can-i",
-            *words,
-        ]
-        return subprocess.run(line, check=False, capture_output=True, text=True).stdout.strip() == "yes"
+        line = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", f"--as={who}", "auth", "can-i", *words]
+        answer = subprocess.run(line, check=False, capture_output=True, text=True)
+        assert answer.stdout.strip() in {"yes", "no"}, answer.stderr
+        return answer.stdout.strip() == "yes"
 
-    view = kubectl("config", "view", "--raw")
-    server = view["clusters"][0]["cluster"]["server"]
     place = "--namespace=istio-ingress"
     assert may("patch", "secrets/sandbox-pages", place)
     assert may("get", "secrets/sandbox-pages", place)
