@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -28,18 +29,22 @@ PROGRAM = "/usr/local/lib/cicd-sandbox/renew_certificates.py /etc/cicd-sandbox/c
 AUTHORITY_PORT = 14000
 
 
-def infra(command: str, *, check: bool = True) -> str:
-    """Run a command on the infra host."""
+@functools.cache
+def infra_address() -> str:
     inventory = os.environ.get("SANDBOX_INVENTORY", "inventories/dev")
     listed = subprocess.run(
         ["ansible-inventory", "-i", inventory, "--host", "infra-1"], check=True, capture_output=True, text=True
     )
-    address = json.loads(listed.stdout)["ansible_host"]
+    return str(json.loads(listed.stdout)["ansible_host"])
+
+
+def infra(command: str) -> str:
+    """Run a command on the infra host."""
     options = [f"UserKnownHostsFile={STATE}/ssh/known_hosts", "IdentitiesOnly=yes", "BatchMode=yes"]
     words = [word for option in options for word in ("-o", option)]
-    line = ["ssh", "-F", "none", "-i", f"{STATE}/ssh/id_ed25519", *words, f"root@{address}", command]
+    line = ["ssh", "-F", "none", "-i", f"{STATE}/ssh/id_ed25519", *words, f"root@{infra_address()}", command]
     done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=180)
-    assert not check or done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
