@@ -45,7 +45,7 @@ def test_a_name_that_leads_nowhere_says_which_do():
     ]
     for page in [*unknown, landing("/no/such/page")]:
         assert page.status == 404
-        assert f'href="//website.localhost:{ENDPOINT_PORT}/"' in page.body
+        assert f'href="http://website.localhost:{ENDPOINT_PORT}/"' in page.body
         assert "no/such" not in page.body
 
 
@@ -54,7 +54,7 @@ def test_until_there_is_a_landing_page_another_says_so_in_its_place():
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "is being made" in page.body
-    assert f'href="//website.localhost:{ENDPOINT_PORT}/"' in page.body
+    assert f'href="http://website.localhost:{ENDPOINT_PORT}/"' in page.body
 
 
 def test_the_landing_page_is_what_lies_there():
