@@ -89,8 +89,12 @@ def test_the_key_changes_with_all_that_decides_the_result() -> None:
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}, env={"GOEXPERIMENT": "x"})], "1.26.8"),
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}, replaces={"a": "v1"})], "1.26.8"),
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}), RECIPE], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}, layout="importer")], "1.26.8"),
+        go_key(
+            [GoRecipe(NAME, VERSION, {"tool": "."}, layout="importer", distribution={"receivers": ["a"]})], "1.26.8"
+        ),
     }
-    assert len(keys) == 9
+    assert len(keys) == 11
     # How a download is checked does not decide what is built.
     assert go_key([GoRecipe(NAME, VERSION, {"tool": "."}, sum="h1:x")], "1.26.8") in keys
 
@@ -103,6 +107,11 @@ def test_the_key_changes_with_all_that_decides_the_result() -> None:
         ({"packages": {"x": "."}, "checksum_database": False}, "its sum must be pinned"),
         ({"packages": {"../x": "."}}, "not a plain file name"),
         ({"folders": {".hidden": "."}}, "not a plain file name"),
+        (
+            {"packages": {"x": "."}, "distribution": {"receivers": ["a"]}},
+            "is one program, the package . of an importer",
+        ),
+        ({"packages": {"x": "."}, "layout": "importer", "distribution": {"recievers": ["a"]}}, "not recievers"),
     ],
 )
 def test_a_recipe_that_can_not_be_meant_is_refused(values: dict[str, Any], said: str) -> None:
@@ -328,6 +337,41 @@ def test_an_importer_requires_what_can_not_be_the_main_module(home: Path, cache:
         f"require {NAME} {VERSION}",
         "require example.com/ctl v2.0.0",
     ]
+
+
+def test_a_collectors_main_package_is_written_by_upstreams_builder(home: Path, cache: Path) -> None:
+    parts = {"receivers": ["example.com/otlp"], "exporters": ["example.com/debug", "example.com/late"]}
+    requires = {"example.com/otelcol": "v1.2.3", "example.com/late": "v0.9.0"}
+    recipe = GoRecipe(NAME, VERSION, {"otelcol": "."}, layout="importer", requires=requires, distribution=parts)
+    written = {}
+    real = artifacts_go.GoBuilder._compile
+
+    def look(self: Any, recipe: GoRecipe, work: Path, *rest: Any) -> None:
+        written.update({name: (work / name).read_text() for name in ("go.mod", "builder.json")})
+        real(self, recipe, work, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts_go.GoBuilder, "_compile", look)
+        build(cache, home, recipe)
+    config = json.loads(written["builder.json"])
+    assert config["dist"] == {
+        "module": "sandbox.internal/importer",
+        "name": "otelcol",
+        "version": "1.2.3",
+        "output_path": ".",
+    }
+    assert config["receivers"] == [{"gomod": f"example.com/otlp {VERSION}"}]
+    assert config["exporters"] == [{"gomod": f"example.com/debug {VERSION}"}, {"gomod": "example.com/late v0.9.0"}]
+    assert sorted(line for line in written["go.mod"].splitlines() if line.startswith("require")) == [
+        f"require example.com/debug {VERSION}",
+        "require example.com/late v0.9.0",
+        "require example.com/otelcol v1.2.3",
+        f"require example.com/otlp {VERSION}",
+        f"require {NAME} {VERSION}",
+    ]
+    (run,) = [call["argv"] for call in fake_go.calls(home) if call["argv"][0] == "run"]
+    assert run == ["run", NAME, "--config=builder.json", "--skip-get-modules", "--skip-compilation"]
+    assert (entry_of(cache, recipe).directory / "otelcol").is_file()
 
 
 def test_what_a_program_may_embed_is_there_and_what_leads_away_from_its_modules_is_not(home: Path, cache: Path) -> None:

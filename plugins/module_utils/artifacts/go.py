@@ -10,7 +10,8 @@ checked by Go against the checksum database and, where the recipe pins one, here
     sums are used.
 ``importer``
     An empty module that requires the wanted ones, for programs whose module replaces siblings by folders outside of
-    the archive.
+    the archive. With a ``distribution`` its main package is written by the OpenTelemetry Collector's builder, which is
+    then the recipe's module.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.cache impor
     making,
     remove_tree,
 )
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.distribution import (
+    ARGUMENTS,
+    CONFIG,
+    builder_config,
+    check_kinds,
+    component_versions,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.effort import Effort
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.front_end import FrontEnd
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.packages import Package
@@ -49,6 +57,8 @@ LAYOUTS = ("in_module", "importer")
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
 LINK_FLAGS = ("-s", "-w")
 DIRECTORY_MODE = 0o755
+# The module that the layout importer makes.
+IMPORTER = "sandbox.internal/importer"
 # What the result depends on, whatever the environment and the settings (go env -w) of whoever builds say.
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
@@ -88,6 +98,8 @@ class GoRecipe:
     remove: files of the module that are left out; drop_requires: modules that its go.mod then needs no more.
     front_ends: what is built in the module's folder before its programs.
     commands: command lines that are run in the module's folder then, such as go generate; "go" is the toolchain's.
+    distribution: kind ("receivers", …) → modules of the components of a collector, for the importer layout. Their
+        version is the recipe's where `requires` states no other.
     """
 
     module: str
@@ -109,8 +121,12 @@ class GoRecipe:
     drop_requires: list[str] = field(default_factory=list)
     front_ends: list[FrontEnd] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
+    distribution: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_kinds(self.module, self.distribution)
+        if self.distribution and (self.layout != "importer" or list(self.packages.values()) != ["."]):
+            raise ArtifactError(f"{self.module}: a distribution is one program, the package . of an importer")
         if self.layout == "importer" and (self.remove or self.front_ends or self.commands):
             raise ArtifactError(f"{self.module}: an importer has none of the module's files to build in")
         if self.layout not in LAYOUTS:
@@ -299,6 +315,8 @@ class GoBuilder:
         env = go_environment(self._cache, recipe, self._settings)
         if recipe.layout == "importer":
             self._make_importer(recipe, work, env)
+            if recipe.distribution:
+                self._write_distribution(recipe, work, env)
         else:
             source = self._download(recipe, env)
             for name, folder in recipe.folders.items():
@@ -357,18 +375,27 @@ class GoBuilder:
             self._runner.run([self._go, "mod", "edit", *edits], cwd=work, env=env)
 
     def _make_importer(self, recipe: GoRecipe, work: Path, env: Mapping[str, str]) -> None:
-        wanted = {recipe.module: recipe.version, **recipe.requires}
-        if recipe.sum:
+        components = component_versions(recipe.distribution, recipe.version, recipe.requires)
+        wanted = {recipe.module: recipe.version, **components, **recipe.requires}
+        if recipe.sum or recipe.unlisted:
             self._download(recipe, env)
         # Without a language version Go would load the whole module graph, unpruned: minutes of downloads.
         language = self._runner.run([self._go, "env", "GOVERSION"], cwd=self._cache, env=env, capture=True)
-        lines = ["module sandbox.internal/importer", "", f"go {language.strip().removeprefix('go')}", ""]
+        lines = [f"module {IMPORTER}", "", f"go {language.strip().removeprefix('go')}", ""]
         lines += [f"require {module} {version}" for module, version in wanted.items()]
         for module, target in recipe.replaces.items():
             path, _, version = target.rpartition(" ")
             lines.append(f"replace {module} => {path or module} {version}")
         work.mkdir(parents=True, exist_ok=True)
         (work / "go.mod").write_text("\n".join(lines) + "\n")
+
+    def _write_distribution(self, recipe: GoRecipe, work: Path, env: Mapping[str, str]) -> None:
+        self._runner.step(f"writing the main package with {recipe.module}@{recipe.version}")
+        components = component_versions(recipe.distribution, recipe.version, recipe.requires)
+        (program,) = recipe.packages
+        version = recipe.version.removeprefix("v")
+        (work / CONFIG).write_text(builder_config(recipe.distribution, program, version, IMPORTER, components))
+        self._runner.run([self._go, "run", recipe.module, *ARGUMENTS], cwd=work, env=env, progress="lines")
 
     def _compile(self, recipe: GoRecipe, work: Path, output: Path, env: Mapping[str, str]) -> None:
         self._runner.step(f"compiling {', '.join(recipe.packages)}")
