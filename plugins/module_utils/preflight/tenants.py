@@ -1,0 +1,190 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find what the cluster would refuse in what an inventory says of tenants, or would take and nobody means.
+
+What has another type than the role's argument specification says is left to that: it is told by check_values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import Finding
+
+Entry = Mapping[str, Any]
+Origin = Callable[[str], str]
+
+# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ , without a sign.
+QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+
+# What a container can have, and what a ResourceQuota counts.
+COMPUTED = ("cpu", "memory", "ephemeral-storage")
+QUOTAS = (
+    *(f"{prefix}{name}" for prefix in ("", "requests.", "limits.") for name in COMPUTED),
+    *("requests.storage", "pods", "services", "services.loadbalancers", "services.nodeports", "secrets", "configmaps"),
+    *("persistentvolumeclaims", "replicationcontrollers", "resourcequotas"),
+)
+# Objects of any kind; sizes and claims of a StorageClass; what devices there are; pages of memory.
+OTHER_QUOTAS = re.compile(
+    r"count/[a-z]+(\.[a-z0-9.-]+)?"
+    r"|[a-z0-9.-]+\.storageclass\.storage\.k8s\.io/(requests\.storage|persistentvolumeclaims)"
+    r"|requests\.[a-z0-9.-]+/[A-Za-z0-9_.-]+|(requests\.|limits\.)?hugepages-[0-9]+[KMG]i"
+)
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,43}[a-z0-9])?")
+# The cluster's own: what guards tenants would end it.
+RESERVED = {"default", "istio-egress", "istio-ingress", "istio-system", "local-path-storage", "observability"}
+LIMITS = ("default_requests", "default_limits", "max_limits")
+
+
+def check_security(values: Mapping[str, Any], origin: Origin) -> list[Finding]:
+    """Check variables of role security, by their names. origin: variable → where it is set, "" where no file has it."""
+    tenants = _entries(values, "security_tenants")
+    found = [*_tenants(tenants), *_exceptions(_entries(values, "security_exceptions"), tenants)]
+    return [
+        Finding(where, what, origin(where.partition("[")[0]) or "defaults of the role security", remedy)
+        for where, what, remedy in found
+    ]
+
+
+def quantity(text: object) -> Decimal | None:
+    """Return the number that a quantity such as 500m or 1Gi is; None where it is none that is not negative."""
+    if isinstance(text, bool):
+        return None
+    match = QUANTITY.fullmatch(str(text))
+    if match is None:
+        return None
+    number, suffix = Decimal(match["number"]), match["suffix"] or ""
+    if suffix in _BINARY:
+        return number * Decimal(2) ** _BINARY[suffix]
+    exponent = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
+    return number.scaleb(exponent) if abs(exponent) < 1000 else None
+
+
+# What is wrong: where, what was found, what to do.
+Wrong = tuple[str, str, str]
+
+
+def _entries(values: Mapping[str, Any], variable: str) -> list[tuple[str, Entry]]:
+    """Return the entries of a list with where each stands; what is no mapping is left out."""
+    listed = values.get(variable)
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        return []
+    return [(f"{variable}[{index}]", entry) for index, entry in enumerate(listed) if isinstance(entry, Mapping)]
+
+
+def _mapping(entry: Entry, key: str) -> Entry:
+    value = entry.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _repeated(entries: Iterable[tuple[str, Entry]], key: str) -> Iterator[Wrong]:
+    """Find entries whose key another one before them has."""
+    first: dict[str, str] = {}
+    for where, entry in entries:
+        name = str(entry.get(key))
+        if name in first:
+            yield where, f"{key} {name} is that of {first[name]}, too", "Make one entry of the two."
+        first.setdefault(name, where)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else f"There is {', '.join(sorted(known))}."
+
+
+# --- tenants ---------------------------------------------------------------------------------------------------------
+
+
+def _tenants(tenants: list[tuple[str, Entry]]) -> Iterator[Wrong]:
+    yield from _repeated(tenants, "namespace")
+    for where, tenant in tenants:
+        name = str(tenant.get("namespace") or "")
+        if not NAMESPACE.fullmatch(name):
+            remedy = "A namespace is of lower-case letters, digits and dashes, 45 at most, with no dash at its ends."
+            yield f"{where}.namespace", f"{name!r} is no name of a namespace", remedy
+        elif name.startswith("kube-") or name in RESERVED:
+            yield f"{where}.namespace", f"{name} is a namespace of the cluster's own", "Give the tenant one of its own."
+        sizes = {key: _sizes(_mapping(tenant, key)) for key in ("quota", *LIMITS)}
+        yield from _quota(f"{where}.quota", _mapping(tenant, "quota"))
+        for key in LIMITS:
+            yield from _quantities(f"{where}.{key}", _mapping(tenant, key), COMPUTED)
+        yield from _order(where, sizes)
+        yield from _fitting(where, sizes)
+
+
+def _sizes(mapping: Entry) -> dict[str, Decimal]:
+    found = {str(resource): quantity(text) for resource, text in mapping.items()}
+    return {resource: size for resource, size in found.items() if size is not None}
+
+
+def _quota(where: str, quota: Entry) -> Iterator[Wrong]:
+    yield from _quantities(where, quota, QUOTAS, OTHER_QUOTAS)
+    sizes = _sizes(quota)
+    for name in COMPUTED:
+        requests, limits = sizes.get(f"requests.{name}"), sizes.get(f"limits.{name}")
+        if requests is not None and limits is not None and requests > limits:
+            found = f"requests.{name} {quota[f'requests.{name}']} is more than limits.{name} {quota[f'limits.{name}']}"
+            yield where, found, "A container requests no more than its limit: lower the one or raise the other."
+
+
+def _quantities(
+    where: str, mapping: Entry, known: Sequence[str], others: re.Pattern[str] | None = None
+) -> Iterator[Wrong]:
+    for resource, text in mapping.items():
+        name = str(resource)
+        if name not in known and not (others and others.fullmatch(name)):
+            yield f"{where}.{name}", "is no resource that can be limited here", _meant(name, known)
+        elif quantity(text) is None:
+            remedy = "Write a number such as 2, 500m or 1Gi (m, k, M, G, T; Ki, Mi, Gi, Ti), not below 0."
+            yield f"{where}.{name}", f"{text!r} is no quantity", remedy
+
+
+def _order(where: str, sizes: Mapping[str, Mapping[str, Decimal]]) -> Iterator[Wrong]:
+    """Check that a container that says nothing is within what it may have, as the API server does."""
+    for smaller, larger in (
+        ("default_requests", "default_limits"),
+        ("default_requests", "max_limits"),
+        ("default_limits", "max_limits"),
+    ):
+        for name in sizes[smaller].keys() & sizes[larger].keys():
+            if sizes[smaller][name] > sizes[larger][name]:
+                found = f"{name} of {smaller} is more than that of {larger}"
+                yield where, found, "A container that says nothing of it would be refused: put them in order."
+
+
+def _fitting(where: str, sizes: Mapping[str, Mapping[str, Decimal]]) -> Iterator[Wrong]:
+    """Check that a quota and the limits of a container go together."""
+    for name in COMPUTED:
+        for prefix, defaults in (
+            ("requests.", ("default_requests", "default_limits")),
+            ("limits.", ("default_limits",)),
+        ):
+            # A largest limit is the limit of those that have none.
+            given = {resource for key in (*defaults, "max_limits") for resource in sizes[key]}
+            total = sizes["quota"].get(f"{prefix}{name}")
+            if total is None:
+                continue
+            if name not in given:
+                found = f"quota has {prefix}{name}, and {defaults[0]} has no {name}"
+                yield where, found, "A pod that says nothing of it would be refused: give it a default."
+            default = sizes[defaults[0]].get(name)
+            if default is not None and default > total:
+                found = f"{name} of {defaults[0]} is more than the quota's {prefix}{name}"
+                yield where, found, "No container would ever fit: raise the quota, or lower the default."
+
+
+def _exceptions(exceptions: list[tuple[str, Entry]], tenants: list[tuple[str, Entry]]) -> Iterator[Wrong]:
+    yield from _repeated(exceptions, "namespace")
+    known = {str(tenant.get("namespace")) for _, tenant in tenants}
+    for where, exception in exceptions:
+        name = str(exception.get("namespace"))
+        if name not in known:
+            yield f"{where}.namespace", f"{name} is no tenant's namespace", _meant(name, known)
+        if not str(exception.get("reason") or "").strip():
+            yield f"{where}.reason", f"there is none for {name}", "Say why its pods need what restricted refuses."

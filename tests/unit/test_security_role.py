@@ -1,0 +1,224 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role security asks for, what it refuses, and what its charts make of it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.tenants import check_security, quantity
+from checkout import REPOSITORY, load
+from helm import only, render
+from playbook_run import PlaybookRun, run_playbook
+
+TENANT = REPOSITORY / "charts/tenant"
+DEFAULTS = load(REPOSITORY / "roles/security/defaults/main.yml")
+PLAYBOOK = f"""
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {{name: cicd.sandbox.security, tasks_from: refuse, public: true}}
+    - ansible.builtin.include_vars: {REPOSITORY}/roles/security/vars/main.yml
+    - ansible.builtin.debug:
+        msg: "{{{{ __security_releases }}}}"
+"""
+SHOP: dict[str, Any] = {
+    "namespace": "shop",
+    "quota": {"requests.cpu": "2", "limits.memory": "4Gi", "pods": 10},
+    "default_requests": {"cpu": "50m"},
+    "default_limits": {"memory": "256Mi"},
+    "max_limits": {"memory": "1Gi"},
+}
+
+
+def play(directory: Path, **variables: Any) -> PlaybookRun:
+    (directory / "play.yml").write_text(PLAYBOOK)
+    (directory / "templates").symlink_to(REPOSITORY / "roles/security/templates")
+    values = {"sandbox_state_directory": str(directory), **variables}
+    arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
+    return run_playbook(directory / "play.yml", *arguments, fails=None)
+
+
+def findings(**values: Any) -> list[str]:
+    found = check_security({"security_tenants": [SHOP], **values}, lambda name: f"all.yml:{len(name)}")
+    return [finding.text() for finding in found]
+
+
+def shop(**changes: Any) -> list[str]:
+    return findings(security_tenants=[SHOP | changes])
+
+
+# --- tenants ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2", 2),
+        (2, 2),
+        (0.5, Decimal("0.5")),
+        ("500m", Decimal("0.5")),
+        ("1Gi", 2**30),
+        ("1.5Gi", 3 * 2**29),
+        ("1e3", 1000),
+        ("2E3", 2000),
+        ("2E", 2 * 10**18),
+        ("0", 0),
+        *(
+            (text, None)
+            for text in ("", "-1", "1GB", "1gi", "1 Gi", "Gi", "1K", "NaN", "1e99999", "two", True, None, [])
+        ),
+    ],
+)
+def test_quantities_are_those_of_kubernetes(text: object, value: Decimal | None) -> None:
+    assert quantity(text) == value
+
+
+def test_a_sound_tenant_is_taken() -> None:
+    assert findings() == []
+    others = {"count/deployments.apps": 3, "fast.storageclass.storage.k8s.io/requests.storage": "1Gi"}
+    assert shop(quota=SHOP["quota"] | others | {"requests.nvidia.com/gpu": 1, "limits.hugepages-2Mi": "4Mi"}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"namespace": "Shop"}, "[0].namespace: 'Shop' is no name of a namespace"),
+        ({"namespace": "kube-system"}, "kube-system is a namespace of the cluster's own"),
+        ({"namespace": "istio-system"}, "istio-system is a namespace of the cluster's own"),
+        ({"quota": {"pods": "many"}}, "[0].quota.pods: 'many' is no quantity"),
+        ({"quota": {"pods": -1}}, "[0].quota.pods: -1 is no quantity"),
+        (
+            {"quota": {"request.cpu": 1}},
+            "[0].quota.request.cpu: is no resource that can be limited here (all.yml:16). Did",
+        ),
+        ({"quota": {"request.cpu": 1}}, "Did you mean requests.cpu?"),
+        ({"max_limits": {"memory": "1GB"}}, "[0].max_limits.memory: '1GB' is no quantity"),
+        ({"max_limits": {"pods": 1}}, "[0].max_limits.pods: is no resource"),
+        ({"max_limits": {"memory": "128Mi"}}, "memory of default_limits is more than that of max_limits"),
+        (
+            {"default_requests": {"cpu": 1, "memory": "512Mi"}},
+            "memory of default_requests is more than that of default_limits",
+        ),
+        (
+            {"default_requests": {"cpu": 2}, "max_limits": {"cpu": "1900m"}},
+            "cpu of default_requests is more than that of max_limits",
+        ),
+        (
+            {"quota": {"requests.cpu": 5, "limits.cpu": 4}, "default_limits": {"cpu": 1}},
+            "requests.cpu 5 is more than limits.cpu 4",
+        ),
+        ({"quota": {"limits.cpu": 4}}, "quota has limits.cpu, and default_limits has no cpu"),
+        ({"quota": {"requests.cpu": "20m"}}, "cpu of default_requests is more than the quota's requests.cpu"),
+    ],
+)
+def test_what_contradicts_itself_is_told_with_its_place(changes: dict[str, Any], words: str) -> None:
+    (finding,) = shop(**changes)
+    assert words in finding
+    assert finding.startswith("security_tenants[0]")
+    assert "(all.yml:16)" in finding
+
+
+def test_two_tenants_have_two_namespaces() -> None:
+    (finding,) = findings(security_tenants=[SHOP, SHOP])
+    assert finding.startswith("security_tenants[1]: namespace shop is that of security_tenants[0], too (all.yml:16)")
+
+
+def test_exceptions_have_a_tenant_and_a_reason() -> None:
+    sound = {"namespace": "shop", "level": "baseline", "reason": "its proxy opens port 80"}
+    assert findings(security_exceptions=[sound]) == []
+    assert "reason: there is none for shop" in findings(security_exceptions=[sound | {"reason": " "}])[0]
+    assert "shpo is no tenant's namespace" in findings(security_exceptions=[sound | {"namespace": "shpo"}])[0]
+    assert "Did you mean shop?" in findings(security_exceptions=[sound | {"namespace": "shpo"}])[0]
+    assert "namespace shop is that of" in findings(security_exceptions=[sound, sound])[0]
+
+
+@pytest.mark.parametrize("value", ["dev", 3, None, [3], {"namespace": "dev"}, [{"namespace": "a", "quota": 3}]])
+def test_what_is_of_a_wrong_type_is_left_to_the_specification(value: object) -> None:
+    assert findings(security_tenants=value, security_exceptions=value if isinstance(value, str) else []) == []
+
+
+def test_the_roles_own_tenants_are_sound_and_restricted(tmp_path: Path) -> None:
+    run = play(tmp_path)
+    assert run.returncode == 0, run.text
+    tenants = {release["namespace"]: release for release in run.results()[-1]["msg"] if release["chart"] == "tenant"}
+    assert list(tenants) == ["dev", "prod", "apps"]
+    for name, release in tenants.items():
+        # Role apps has releases namespace-<name>.
+        assert release["name"] == f"tenant-{name}"
+        labels = release["namespace_labels"]
+        assert (labels["pod-security.kubernetes.io/enforce"], labels["cicd.sandbox/tenant"]) == ("restricted", name)
+        assert release["values"]["exception"] == {}
+
+
+def test_an_exception_is_enforced_and_listed(tmp_path: Path) -> None:
+    exception = {"namespace": "shop", "level": "baseline", "reason": "its proxy opens port 80"}
+    run = play(tmp_path, security_tenants=[SHOP], security_exceptions=[exception])
+    assert run.returncode == 0, run.text
+    (release,) = [release for release in run.results()[-1]["msg"] if release["chart"] == "tenant"]
+    assert release["namespace_labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+    listed = only(render(release["values"], chart=TENANT), "ConfigMap")
+    assert listed["data"] == {"level": "baseline", "reason": "its proxy opens port 80"}
+    assert listed["metadata"]["labels"]["cicd.sandbox/exception"] == "pod-security"
+
+
+def test_a_run_refuses_before_its_first_change(tmp_path: Path) -> None:
+    run = play(tmp_path, security_tenants=[SHOP | {"max_limits": {"memory": "64Mi"}}])
+    assert run.returncode != 0
+    message = run.results()[-1]["msg"]
+    assert message.startswith("Nothing was changed. To put right:\n  - security_tenants[0]: memory of default_limits")
+
+
+def test_preflight_tells_it_with_file_and_line(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory"
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text("all: {hosts: {localhost: }}\n")
+    variables = inventory / "group_vars/all.yml"
+    variables.write_text(f"# Mine.\nsecurity_tenants: {json.dumps([SHOP | {'quota': {'pods': 'ten'}}])}\n")
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.include_role: {name: cicd.sandbox.security, tasks_from: preflight}\n"
+        "    - ansible.builtin.debug: {msg: '{{ security_findings | map(attribute=\"text\") }}'}\n"
+    )
+    run = run_playbook(playbook, "--inventory=inventories/dev", f"--inventory={inventory}")
+    (finding,) = run.results()[-1]["msg"]
+    assert finding.startswith(f"security_tenants[0].quota.pods: 'ten' is no quantity ({variables}:2). Write")
+
+
+# --- charts ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_chart_limits_the_namespace_and_each_container() -> None:
+    values = {
+        "quota": {"requests.cpu": 2, "pods": "10"},
+        "limits": {"default": {"memory": "256Mi"}, "max": {"memory": "1Gi"}, "defaultRequest": {}},
+    }
+    documents = render(values, chart=TENANT)
+    quota, limits = only(documents, "ResourceQuota"), only(documents, "LimitRange")
+    assert quota["spec"]["hard"] == {"requests.cpu": "2", "pods": "10"}
+    assert limits["spec"]["limits"] == [
+        {"type": "Container", "default": {"memory": "256Mi"}, "max": {"memory": "1Gi"}},
+    ]
+    assert {item["metadata"]["namespace"] for item in documents} == {"shop"}
+
+
+def test_the_chart_keeps_other_tenants_out_unless_it_is_told() -> None:
+    policy = only(render({}, chart=TENANT), "NetworkPolicy")
+    assert policy["spec"]["ingress"] == [
+        {
+            "from": [
+                {"podSelector": {}},
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "cicd.sandbox/tenant", "operator": "DoesNotExist"}]
+                    }
+                },
+            ]
+        }
+    ]
+    assert render({"isolated": False}, chart=TENANT) == []
