@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
-from business_logic import environment, logs
+from business_logic import environment, logs, telemetry
 
 try:
     _configuration = environment.read(os.environ)
@@ -29,6 +30,12 @@ graceful_timeout = _configuration.graceful_timeout
 # The root file system is read-only.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 control_socket_disable = True
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """The last spans are sent when the last request has been answered."""
+    telemetry.stop()
+
 
 accesslog = None
 loglevel = _configuration.log_level.lower()

@@ -1,14 +1,20 @@
-"""What to do while the database is away: answer 503, soon, and notice by itself when it is back."""
+"""What to do while the database is away: answer 503, soon, and notice by itself when it is back.
+
+Spans of statements, where they are made for a request.
+"""
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from business_logic import metrics
+from business_logic import metrics, telemetry
 from business_logic.problems import Problem
 
 UNAVAILABLE = (OperationalError, InterfaceError)
@@ -30,6 +36,39 @@ def is_refusal(error: BaseException) -> bool:
 def unavailable() -> Problem:
     detail = "The database can't be reached at present. Try again in a moment."
     return Problem("database-unavailable", detail, headers={"Retry-After": RETRY_AFTER})
+
+
+# What a statement is about, in the way that Django writes it.
+_TABLE = re.compile(r'\b(?:FROM|INTO|UPDATE)\s+"([^"]+)"')
+
+
+def trace_statements(sender: object, connection: BaseDatabaseWrapper, **arguments: Any) -> None:
+    """Have each statement of a connection in a span; a receiver of Django's signal connection_created."""
+    if _in_a_span not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_in_a_span)
+
+
+def _in_a_span(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Attributes: https://opentelemetry.io/docs/specs/semconv/database/postgresql/. Parameters are left out."""
+    if telemetry.current() is None:
+        return execute(sql, params, many, context)
+    words = sql.split(maxsplit=1)
+    operation = words[0].upper() if words else "SQL"
+    table = _TABLE.search(sql)
+    settings = context["connection"].settings_dict
+    attributes = {
+        "db.system.name": context["connection"].vendor,
+        "db.namespace": str(settings["NAME"]),
+        "db.operation.name": operation,
+        "db.query.text": sql[:2048],
+        "peer.service": context["connection"].vendor,
+    }
+    if table:
+        attributes["db.collection.name"] = table[1]
+    if settings["HOST"]:
+        attributes |= {"server.address": settings["HOST"], "server.port": int(settings["PORT"])}
+    with telemetry.call(f"{operation} {table[1]}" if table else operation, attributes):
+        return execute(sql, params, many, context)
 
 
 class Gate:

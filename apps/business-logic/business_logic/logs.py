@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line, each with the id of the request it belongs to."""
+"""Logs as JSON, one object a line, each with the ids of the request and of the span it belongs to."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from business_logic import telemetry
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class JsonFormatter(logging.Formatter):
-    """Members time, level, logger, message, request_id, those of `extra={"fields": {...}}`, and exception."""
+    """Members time, level, logger, message, request_id, trace_id, span_id, those of `extra={"fields": {...}}`, and
+    exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -23,6 +26,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             "request_id": request_id.get(),
+            **telemetry.identifiers(telemetry.current()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:

@@ -1,6 +1,7 @@
-"""Metrics of this process, in Prometheus' text format.
+"""Metrics of this process, in Prometheus' text format or OpenMetrics, which has exemplars too.
 
-gunicorn runs one worker process with threads (see gunicorn.conf.py), so that one registry in memory has everything.
+gunicorn runs one worker process with threads (see gunicorn.conf.py), so that one registry in memory has everything,
+exemplars included, which prometheus_client's files for several processes don't hold.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import re
 
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -19,10 +19,10 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
-from business_logic import __version__
+from business_logic import __version__, telemetry
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"})
 UNMATCHED = "unmatched"
@@ -63,12 +63,19 @@ def route(request: HttpRequest) -> str:
 
 
 def record(request: HttpRequest, status: int, seconds: float | None) -> None:
-    """Count an answer; `seconds` is None for one whose length says nothing, a stream's."""
+    """Count an answer; `seconds` is None for one whose length says nothing, a stream's.
+
+    Within the request's span, which the distribution of times names as an example.
+    """
     method = request.method if request.method in METHODS else "other"
     requests.labels(method, route(request), str(status)).inc()
     if seconds is not None:
-        request_seconds.labels(method, route(request)).observe(seconds)
+        request_seconds.labels(method, route(request)).observe(seconds, telemetry.exemplar())
 
 
 def expose(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    try:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    except (TypeError, ValueError):  # a version that is no number
+        encode, content_type = choose_encoder("")
+    return HttpResponse(encode(registry), content_type=content_type)

@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -14,8 +15,11 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from opentelemetry import context as telemetry_context
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind
 
-from business_logic import database, logs, metrics
+from business_logic import database, logs, metrics, telemetry
 from business_logic.http import Stream
 from business_logic.problems import Problem
 
@@ -35,8 +39,46 @@ def choose_request_id(given: str | None) -> str:
     return given if given and _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
+def server_span(request: HttpRequest) -> AbstractContextManager[Span]:
+    """The request's span, below the one that its headers name; a stream's ends when its answer begins.
+
+    Attributes: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span.
+    """
+    name, _, port = request.META.get("HTTP_HOST", "")[:255].rpartition(":")
+    attributes = {
+        "http.request.method": request.method if request.method in metrics.METHODS else "_OTHER",
+        "url.scheme": request.scheme,
+        "url.path": request.path[:512],
+        "url.query": request.META.get("QUERY_STRING", "")[:512],
+        "server.address": name if port.isdecimal() else request.META.get("HTTP_HOST", "")[:255],
+        "server.port": int(port) if name and port.isdecimal() and port.isascii() else None,
+        "client.address": request.META.get("REMOTE_ADDR"),
+        "network.protocol.version": request.META.get("SERVER_PROTOCOL", "").removeprefix("HTTP/"),
+        "user_agent.original": request.META.get("HTTP_USER_AGENT", "")[:512],
+        "request.id": logs.request_id.get(),
+    }
+    return telemetry.tracer.start_as_current_span(
+        str(attributes["http.request.method"]),
+        context=telemetry.context_of({name: request.headers.get(name, "") for name in ("traceparent", "tracestate")}),
+        kind=SpanKind.SERVER,
+        attributes={name: value for name, value in attributes.items() if value not in (None, "")},
+    )
+
+
+def complete(span: Span, request: HttpRequest, status: int) -> None:
+    """What is known of a request's span when its answer is."""
+    route = metrics.route(request)
+    if route != metrics.UNMATCHED:
+        span.set_attribute("http.route", route)
+        span.update_name(f"{request.method} {route}")
+    span.set_attribute("http.response.status_code", status)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.set_attribute("error.type", str(status))
+        telemetry.mark_failed(span, request.META.get(REASON))
+
+
 class RequestRecord:
-    """Gives the request its id; writes its log line and metrics; sets the headers of every answer."""
+    """Gives the request its id and its span; writes its log line and metrics; sets the headers of every answer."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -44,7 +86,12 @@ class RequestRecord:
     def __call__(self, request: HttpRequest) -> HttpResponse | Stream:
         token = logs.request_id.set(choose_request_id(request.headers.get("X-Request-Id")))
         try:
-            return self._answer(request)
+            if request.path in PROBES:
+                return self._answer(request)
+            with server_span(request) as span:
+                response = self._answer(request)
+                complete(span, request, response.status_code)
+                return response
         finally:
             logs.request_id.reset(token)
 
@@ -72,6 +119,7 @@ class RequestRecord:
     def _record_at_the_end(self, request: HttpRequest, response: Stream, start: float) -> None:
         """A stream's line tells how long it was open; the server closes the answer when it has ended."""
         request_id = str(logs.request_id.get())
+        context = telemetry_context.get_current()
         sent = 0
 
         def count(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -82,10 +130,12 @@ class RequestRecord:
 
         def record() -> None:
             token = logs.request_id.set(request_id)
+            span = telemetry_context.attach(context)
             try:
                 metrics.record(request, response.status_code, None)
                 self._write_line(request, response, time.perf_counter() - start, sent)
             finally:
+                telemetry_context.detach(span)
                 logs.request_id.reset(token)
 
         response.streaming_content = count(cast("Iterable[bytes]", response.streaming_content))
@@ -134,6 +184,7 @@ class Problems:
         if isinstance(exception, SuspiciousOperation):
             detail = f"The request can't be understood: {exception}"
             return self._answer(request, Problem(HTTPStatus.BAD_REQUEST, detail))
+        trace.get_current_span().record_exception(exception)
         return None
 
     @staticmethod

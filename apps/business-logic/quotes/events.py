@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import valkey
 from django.conf import settings
 
-from business_logic import environment, streams
+from business_logic import environment, streams, telemetry
 from quotes.models import Quote
 
 STREAM = "quotes:events"
@@ -28,29 +30,33 @@ BLOCK = 1
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _GREATEST = 2**64
 
-# Adds the event unless it was added already: between adding it and noting so in the database a process may end.
+# Adds the event unless it was added already: between adding it and noting so in the database a process may end. Gives
+# its id, or none. Arguments after the first four are further fields: the context of the request that publishes it.
 _PUBLISH = """
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[3], '+')) do
-  if entry[2][2] == ARGV[1] then return 0 end
+  if entry[2][2] == ARGV[1] then return false end
 end
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'number', ARGV[1], 'quote', ARGV[2])
-return 1
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'number', ARGV[1], 'quote', ARGV[2], unpack(ARGV, 5))
 """
+# Fields of an entry that are not the quote: W3C Trace Context.
+_CONTEXT = ("traceparent", "tracestate")
 
 
 @dataclass(frozen=True)
 class Event:
-    """`data` is the quote's JSON as in the API."""
+    """`data` is the quote's JSON as in the API; `context` has the headers of the span that published it, if any."""
 
     id: str
     data: str
+    context: Mapping[str, str] = field(default_factory=dict)
 
-    def as_text(self) -> str:
-        """In the format of server-sent events."""
-        return f"id: {self.id}\nevent: quote\ndata: {self.data}\n\n"
+    def as_text(self, context: Mapping[str, str]) -> str:
+        """In the format of server-sent events, with the headers of a context as fields, which browsers leave out."""
+        headers = "".join(f"{name}: {value}\n" for name, value in context.items())
+        return f"id: {self.id}\nevent: quote\ndata: {self.data}\n{headers}\n"
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.id, "quote": json.loads(self.data)}
+        return {"id": self.id, "quote": json.loads(self.data), **self.context}
 
 
 class Gone(Exception):
@@ -70,25 +76,33 @@ class Store:
 
     def __init__(self, where: environment.Valkey, length: int) -> None:
         self._length = length
+        self._address = {"server.address": where.host, "server.port": where.port, "peer.service": "valkey"}
         self._client = streams.connect(where)
         self._reader = streams.connect(where, patience=BLOCK)
         self._gate = streams.Gate()
 
-    def publish(self, quote: Quote) -> bool:
-        """Whether it was not published before."""
+    def _call(self, operation: str) -> AbstractContextManager[None]:
+        """The span of a call of Valkey: https://opentelemetry.io/docs/specs/semconv/database/redis/."""
+        attributes = {"db.system.name": "valkey", "db.operation.name": operation, "db.collection.name": STREAM}
+        return telemetry.call(f"{operation} {STREAM}", {**attributes, **self._address})
+
+    def publish(self, quote: Quote) -> str | None:
+        """The event's id; None where it was published before. With it goes the context of whoever publishes it."""
         data = json.dumps(quote.as_json())
         since = max(int(quote.created_at.timestamp() * 1000) - TOLERANCE, 0)
-        with self._gate.passage():
-            return bool(self._client.eval(_PUBLISH, 1, STREAM, str(quote.pk), data, str(since), self._length))
+        context = [part for header in telemetry.carrier().items() for part in header]
+        with self._gate.passage(), self._call("EVAL"):
+            event_id = self._client.eval(_PUBLISH, 1, STREAM, str(quote.pk), data, str(since), self._length, *context)
+        return None if event_id is None else str(event_id)
 
     def last(self) -> str:
         """The id of the newest event there ever was."""
-        with self._gate.passage():
+        with self._gate.passage(), self._call("XINFO STREAM"):
             return self._last(self._client.pipeline(transaction=False).xinfo_stream(STREAM))
 
     def since(self, after: str, limit: int) -> tuple[list[Event], str]:
         """The first `limit` events after an id, and the id of the newest there is. Raises Gone."""
-        with self._gate.passage():
+        with self._gate.passage(), self._call("XRANGE"):
             pipeline = self._client.pipeline(transaction=True)
             pipeline.xinfo_stream(STREAM).xrange(STREAM, after, after).xrange(STREAM, f"({after}", "+", limit)
             information, entry, entries = self._found(pipeline)
@@ -123,7 +137,8 @@ class Store:
 
     @staticmethod
     def _event(found: tuple[str, dict[str, str]]) -> Event:
-        return Event(found[0], found[1]["quote"])
+        context = {name: found[1][name] for name in _CONTEXT if name in found[1]}
+        return Event(found[0], found[1]["quote"], context)
 
 
 @cache

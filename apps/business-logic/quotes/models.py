@@ -26,6 +26,8 @@ class Quote(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # Whether its event is in the stream. The database has the default too: the version before knows nothing of it.
     published = models.BooleanField(default=False, db_default=False)
+    # The request that stored it (W3C Trace Context), for as long as it is not published.
+    traceparent = models.CharField(max_length=55, default="", db_default="")
 
     class Meta:
         ordering = ("-quoted_at", "symbol")

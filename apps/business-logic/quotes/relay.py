@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 from django.db import connection
+from opentelemetry.trace import SpanKind
 
-from business_logic import database, metrics, streams
+from business_logic import database, metrics, streams, telemetry
 from quotes import events
 from quotes.models import Quote
 
@@ -24,12 +26,28 @@ log = logging.getLogger("business_logic.relay")
 
 
 def publish(quote: Quote) -> None:
-    """Publish a stored quote and note that. Raises streams.Away, or the database's errors, where one of them is."""
+    """Publish a stored quote and note that. Raises streams.Away, or the database's errors, where one of them is.
+
+    Its span belongs to the request that stored the quote, whoever publishes it.
+    """
     if (store := events.store()) is None:
         return
-    if store.publish(quote):
-        metrics.quotes_published.inc()
-    Quote.objects.filter(pk=quote.pk).update(published=True)
+    attributes: dict[str, Any] = {
+        "messaging.system": "valkey",
+        "messaging.destination.name": events.STREAM,
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "quote.id": quote.pk,
+        "quote.symbol": quote.symbol,
+    }
+    context = None if telemetry.current() else telemetry.context_of({"traceparent": quote.traceparent})
+    with telemetry.tracer.start_as_current_span(
+        f"publish {events.STREAM}", context=context, kind=SpanKind.PRODUCER, attributes=attributes
+    ) as span:
+        if event_id := store.publish(quote):
+            metrics.quotes_published.inc()
+            span.set_attribute("messaging.message.id", event_id)
+        Quote.objects.filter(pk=quote.pk).update(published=True, traceparent="")
 
 
 def publish_the_rest() -> int:

@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
+from opentelemetry.trace import SpanContext, SpanKind
 
-from business_logic import health, metrics
+from business_logic import health, metrics, telemetry
 from business_logic.database import RETRY_AFTER, UNAVAILABLE, gate, reason
 from business_logic.http import Stream, read_json, read_query
 from business_logic.problems import Problem
@@ -44,8 +45,9 @@ def list_quotes(request: HttpRequest) -> JsonResponse:
     quotes = Quote.objects.all() if symbol is None else Quote.objects.filter(symbol=symbol)
     # Before the quotes: what is published after it may be among them, what was before it is.
     position = events.position()
-    with gate.passage():
+    with gate.passage(), telemetry.step("read quotes", {"quote.symbol": symbol, "quotes.limit": limit}) as span:
         found = [quote.as_json() for quote in quotes[:limit]]
+        span.set_attribute("quotes.count", len(found))
     return JsonResponse({"quotes": found, "last_event_id": position})
 
 
@@ -57,8 +59,9 @@ def show_symbol(request: HttpRequest, symbol: str) -> JsonResponse:
         symbol = parse_symbol(symbol)
     except Invalid as error:
         raise unknown from error
-    with gate.passage():
+    with gate.passage(), telemetry.step("read quotes", {"quote.symbol": symbol, "quotes.limit": limit}) as span:
         history = [quote.as_json() for quote in Quote.objects.filter(symbol=symbol)[:limit]]
+        span.set_attribute("quotes.count", len(history))
     if not history:
         raise unknown
     return JsonResponse({"symbol": symbol, "latest": history[0], "history": history})
@@ -66,11 +69,16 @@ def show_symbol(request: HttpRequest, symbol: str) -> JsonResponse:
 
 def add_quote(request: HttpRequest) -> JsonResponse:
     read_query(request)
-    values = validate_quote(read_json(request))
-    with gate.passage():
+    with telemetry.step("validate quote") as span:
+        values = validate_quote(read_json(request))
+        described = {"quote.symbol": values["symbol"], "quote.currency": values["currency"]}
+        span.set_attributes(described)
+    traceparent = telemetry.carrier().get("traceparent", "")
+    with gate.passage(), telemetry.step("store quote", described) as span:
         try:
             with transaction.atomic():
-                quote = Quote.objects.create(**values)
+                quote = Quote.objects.create(**values, traceparent=traceparent)
+            span.set_attribute("quote.id", quote.pk)
         except IntegrityError as error:
             if not Quote.objects.filter(symbol=values["symbol"], quoted_at=values["quoted_at"]).exists():
                 raise
@@ -100,7 +108,9 @@ def list_events(request: HttpRequest) -> JsonResponse:
     """The first events after an id, the oldest first."""
     after, limit = validate_events_query(read_query(request, "after", "limit"))
     try:
-        found, last = _store().since(after, limit)
+        with telemetry.step("read events", {"events.after": after, "events.limit": limit}, (events.Gone,)) as span:
+            found, last = _store().since(after, limit)
+            span.set_attribute("events.count", len(found))
     except events.Gone as gone:
         detail = f"Events after {after} are not all there; read the quotes anew and go on after {gone.last}."
         raise Problem("events-gone", detail, last_event_id=gone.last) from gone
@@ -128,13 +138,34 @@ def stream_events(request: HttpRequest) -> HttpResponse | Stream:
     if not streams_left.acquire(blocking=False):
         raise _unavailable("too-many-streams", f"{settings.STREAM_LIMIT} streams are open already.")
     metrics.event_streams.inc()
-    response = Stream(_follow(store, position), content_type="text/event-stream", headers=headers)
+    response = Stream(_follow(store, position, telemetry.current()), content_type="text/event-stream", headers=headers)
     response.at_end += [streams_left.release, metrics.event_streams.dec]
     return response
 
 
-def _follow(store: events.Store, position: str) -> Iterator[bytes]:
-    """Events after a position until the server is to stop; signs of life where there are none.
+def _deliver(event: events.Event, stream: SpanContext | None) -> str:
+    """An event as text for a reader. Its span belongs to the request that published it, and is linked to that and to
+    the reader's own, which ended when its stream began."""
+    publisher = telemetry.context_of(event.context)
+    with telemetry.tracer.start_as_current_span(
+        f"deliver {events.STREAM}",
+        context=publisher,
+        kind=SpanKind.CONSUMER,
+        links=telemetry.links_to(publisher, stream),
+        attributes={
+            "messaging.system": "valkey",
+            "messaging.destination.name": events.STREAM,
+            "messaging.operation.name": "deliver",
+            "messaging.operation.type": "process",
+            "messaging.message.id": event.id,
+        },
+    ):
+        # Where there are no spans it goes on with the publisher's context.
+        return event.as_text(telemetry.carrier())
+
+
+def _follow(store: events.Store, position: str, stream: SpanContext | None) -> Iterator[bytes]:
+    """Events after a position until the server is to stop; signs of life where there are none. `stream`: its span.
 
     While Valkey is away the stream stays, and goes on where it was.
     """
@@ -158,7 +189,7 @@ def _follow(store: events.Store, position: str) -> Iterator[bytes]:
             health.draining.wait(RECONNECT)
         if found:
             position = found[-1].id
-            text = "".join(event.as_text() for event in found)
+            text = "".join(_deliver(event, stream) for event in found)
         if text:
             silent_since = time.monotonic()
             yield text.encode()

@@ -35,10 +35,10 @@ def test_database_away(client: Client) -> None:
 
 
 def test_pending_migration(client: Client) -> None:
-    MigrationRecorder(connection).record_unapplied("quotes", "0002_published")
+    MigrationRecorder(connection).record_unapplied("quotes", "0003_traceparent")
     document = problem(client.get("/readyz"), 503, "not-ready")
     assert document["checks"]["database"] == "ok"
-    assert document["detail"] == "migrations: not applied: quotes.0002_published (run: manage.py migrate)"
+    assert document["detail"] == "migrations: not applied: quotes.0003_traceparent (run: manage.py migrate)"
 
 
 def test_a_newer_versions_migration_does_no_harm(client: Client) -> None:

@@ -207,6 +207,9 @@ class TestLogs:
         assert line.pop("time").endswith("Z")
         assert line.pop("duration_ms") >= 0
         assert len(line.pop("request_id")) == 32
+        # See test_telemetry.py.
+        assert {"trace_id", "span_id"} <= line.keys()
+        del line["trace_id"], line["span_id"]
         assert line == {
             "level": "info",
             "logger": "business_logic.request",
