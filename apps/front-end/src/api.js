@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isEventId } from './events.js';
 import { readQuote } from './quotes.js';
+import { opening } from './telemetry.js';
 
 // Errors before a byte was sent: even a POST may be tried again.
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
@@ -109,13 +110,13 @@ export class QuotesApi {
     return { quotes: quotes.sort((a, b) => b.quotedAt - a.quotedAt), position };
   }
 
-  /** {events: the first after an id, each {id, event, data}; last: the newest one's id; gone: some are not there}. */
+  /** {events: the first after an id, each {id, event, data, traceparent …}; last: the newest one's id; gone: some are not there}. */
   async listEvents({ after, limit }) {
     try {
       const body = await this.#call('GET', `api/quotes/events/recent/?${new URLSearchParams({ after, limit })}`, {});
       const sound = Array.isArray(body.events) && body.events.every(({ id }) => isEventId(id));
       if (!sound) throw new ApiError('unexpected', 'The quotes API gave an answer that has no list of events.');
-      const events = body.events.map(({ id, quote }) => ({ id, event: 'quote', data: JSON.stringify(quote) }));
+      const events = body.events.map(({ quote, ...rest }) => ({ ...rest, event: 'quote', data: JSON.stringify(quote) }));
       return { events, last: body.last_event_id, gone: false };
     } catch (error) {
       const last = error instanceof ApiRefusal && error.status === 410 ? error.problem.last_event_id : undefined;
@@ -126,12 +127,18 @@ export class QuotesApi {
 
   /** The body of the API's stream of events after an id, or from now on; it ends or throws when the stream does. */
   async openEvents({ after, signal }) {
+    const url = this.#urlOf('api/quotes/events/stream/');
+    const headers = { Accept: 'text/event-stream', Connection: 'close', ...(after && { 'Last-Event-ID': after }) };
+    const attributes = {
+      'http.request.method': 'GET',
+      'url.full': url.href,
+      'server.address': url.hostname,
+      'server.port': Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
+    };
     try {
-      const response = await fetch(this.#urlOf('api/quotes/events/stream/'), {
-        redirect: 'manual',
-        signal,
-        headers: { Accept: 'text/event-stream', Connection: 'close', ...(after && { 'Last-Event-ID': after }) },
-      });
+      const response = await opening(attributes, (tracing) =>
+        fetch(url, { redirect: 'manual', signal, headers: { ...headers, ...tracing } }),
+      );
       if (response.status !== 200) {
         await response.body?.cancel();
         const outcome = response.status >= 500 ? 'unavailable' : 'unexpected';

@@ -7,6 +7,9 @@ import { isFromElsewhere, readDoor } from './door.js';
 import { describeError } from './log.js';
 import { readErrors } from './problem.js';
 import { isEventId } from './events.js';
+import { expose } from './metrics.js';
+import { PROBES, routeOf } from './paths.js';
+import { currentSpan, exemplar, identifiers, streamBegins } from './telemetry.js';
 import { DEFAULT_LIMIT, LIMITS, quotesPath } from './views/listing.js';
 import { messagePage, quotesPage } from './views/pages.js';
 
@@ -15,9 +18,8 @@ const ASSETS = fileURLToPath(new URL('./public/', import.meta.url));
 const MODULES = ['/live.js', '/html.js', '/quotes.js', '/views/chart.js', '/views/format.js', '/views/listing.js'];
 const SOURCES = fileURLToPath(new URL('./', import.meta.url));
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
-const PROBES = ['/livez', '/readyz', '/metrics'];
 const FORM_FIELDS = ['symbol', 'price', 'currency'];
-// A trace through the mesh holds together only when everybody passes these on.
+// A trace through the mesh holds together only when everybody passes these on, or has spans of its own.
 const TRACE_HEADERS = [
   'traceparent',
   'tracestate',
@@ -54,16 +56,15 @@ const statusOf = (error) => (error.outcome === 'unexpected' ? 502 : 503);
 /** What the API is told of the visitor's request. */
 function passedOn(request) {
   const headers = { 'X-Request-Id': request.id };
+  // The call's own span is named instead.
+  if (currentSpan()) return headers;
   for (const name of TRACE_HEADERS) {
     if (request.get(name)) headers[name] = request.get(name);
   }
   return headers;
 }
 
-/** Few values for a label, whatever visitors ask for. */
-const routeOf = (request, response) => request.route?.path ?? response.locals.route ?? 'unmatched';
-
-/** Gives each request an id, and a log line and figures when it ends. */
+/** Gives each request an id, and a log line and figures when it ends, both with its span. */
 function observe({ config, logger, metrics }) {
   return (request, response, next) => {
     const begun = process.hrtime.bigint();
@@ -71,6 +72,8 @@ function observe({ config, logger, metrics }) {
     request.id = REQUEST_ID.test(given) ? given : randomUUID();
     response.set('X-Request-Id', request.id);
     metrics.requestsInProgress.inc();
+    const span = currentSpan();
+    request.span = span;
     response.once('close', () => {
       const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
       const { method } = request;
@@ -79,7 +82,9 @@ function observe({ config, logger, metrics }) {
       const status = response.writableFinished || response.locals.stream ? response.statusCode : 499;
       metrics.requestsInProgress.dec();
       metrics.requests.inc({ method, route, status });
-      if (!response.locals.stream) metrics.requestSeconds.observe({ method, route }, seconds);
+      if (!response.locals.stream) {
+        metrics.requestSeconds.observe({ labels: { method, route }, value: seconds, exemplarLabels: exemplar(span) });
+      }
       if (PROBES.includes(route) && status < 400 && !config.logProbes) return;
       const [path, query = ''] = request.originalUrl.split(/\?(.*)/s);
       const fields = {
@@ -101,6 +106,7 @@ function observe({ config, logger, metrics }) {
       }
       logger[status >= 500 ? 'error' : 'info'](`${method} ${fields.path} ${status}`, {
         request_id: request.id,
+        ...identifiers(span),
         ...fields,
         ...response.locals.log,
       });
@@ -120,8 +126,9 @@ function healthRoutes({ api, lifecycle, metrics }) {
     response.status(lifecycle.draining ? 503 : 200);
     response.json({ status: lifecycle.draining ? 'draining' : 'ready', api: api.state });
   });
-  routes.get('/metrics', async (_request, response) => {
-    response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  routes.get('/metrics', async (request, response) => {
+    const { type, text } = await expose(metrics.registry, request.get('Accept'));
+    response.type(type).send(text);
   });
   return routes;
 }
@@ -230,7 +237,7 @@ export function createApp({ config, api, events, logger, metrics, lifecycle }) {
     }
     if (request.method === 'HEAD') return response.type('text/event-stream').end();
     response.locals.stream = true;
-    return events.open(response, after);
+    return events.open(response, after, () => streamBegins(request, response));
   });
 
   app

@@ -1,5 +1,6 @@
 // New quotes for many visitors: one stream from the API, passed on to all of them.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { apart, deliver } from './telemetry.js';
 
 const ID = /^\d{1,20}-\d{1,20}$/;
 // Events that are kept for visitors who come again.
@@ -82,8 +83,11 @@ export class EventHub {
     return this.#visitors.size >= this.#limit;
   }
 
-  /** Streams to a visitor all events after an id, or from now on where it is ''. */
-  open(response, after) {
+  /**
+   * Streams to a visitor all events after an id, or from now on where it is ''. `onBegin` is called when the answer has
+   * begun, and gives the span context that deliveries are linked to, if any.
+   */
+  open(response, after, onBegin = () => undefined) {
     response.status(200).set({
       'Content-Type': 'text/event-stream',
       // Nobody on the way may keep it back to compress it, or to pass it on in one piece.
@@ -91,12 +95,13 @@ export class EventHub {
       'X-Accel-Buffering': 'no',
     });
     response.flushHeaders();
+    const span = onBegin();
     if (this.#draining) {
       // Not an error, after which browsers would not come again.
       response.end(`retry: ${between(RETRY_AFTER_END)}\n\n`);
       return;
     }
-    const visitor = { response, last: after || undefined, live: false, gone: false };
+    const visitor = { response, span, last: after || undefined, live: false, gone: false };
     this.#visitors.add(visitor);
     this.#metrics.eventStreams.set(this.#visitors.size);
     response.once('close', () => {
@@ -106,7 +111,7 @@ export class EventHub {
     });
     this.#write(visitor, `retry: ${between(RETRY)}\n\n`);
     this.#heart ??= setInterval(() => this.#beat(), this.#heartbeatMs).unref();
-    if (!this.#running) this.#follow();
+    if (!this.#running) apart(() => this.#follow());
     this.#join(visitor);
   }
 
@@ -139,12 +144,21 @@ export class EventHub {
     for (const visitor of this.#visitors) this.#write(visitor, ': heartbeat\n\n');
   }
 
-  #send(visitor, events) {
-    const missing = events.filter(({ id }) => visitor.last === undefined || compareIds(id, visitor.last) > 0);
-    if (missing.length === 0) return;
-    visitor.last = missing.at(-1).id;
-    this.#metrics.eventsSent.inc(missing.length);
-    this.#write(visitor, missing.map(asText).join(''));
+  /** Sends events to those of the visitors who have not got them yet. */
+  #send(visitors, events) {
+    for (const event of events) {
+      const missing = visitors.filter(({ last }) => last === undefined || compareIds(event.id, last) > 0);
+      if (missing.length > 0) deliver(event, missing, () => this.#sendOne(missing, event));
+    }
+  }
+
+  #sendOne(visitors, event) {
+    const text = asText(event);
+    this.#metrics.eventsSent.inc(visitors.length);
+    for (const visitor of visitors) {
+      visitor.last = event.id;
+      this.#write(visitor, text);
+    }
   }
 
   #sendReset(visitor, id) {
@@ -168,7 +182,7 @@ export class EventHub {
   }
 
   #goLive(visitor) {
-    this.#send(visitor, this.#kept);
+    this.#send([visitor], this.#kept);
     visitor.live = true;
     // Told at once, so that nothing is lost where the connection breaks before the first event.
     this.#write(visitor, `id: ${visitor.last}\n\n`);
@@ -185,7 +199,7 @@ export class EventHub {
         const { events, gone, last } = await this.#api.listEvents({ after: visitor.last, limit: PORTION });
         if (visitor.gone) return false;
         if (gone) this.#sendReset(visitor, last);
-        this.#send(visitor, events);
+        this.#send([visitor], events);
         if (events.length < PORTION) return true;
       }
     } catch (error) {
@@ -237,7 +251,8 @@ export class EventHub {
     }
   }
 
-  #take({ id, event, data }) {
+  /** `context`: fields that name the span that published it. */
+  #take({ id, event, data, ...context }) {
     if (id === undefined || !isEventId(id)) return;
     if (event === 'reset') {
       this.#kept = [];
@@ -254,10 +269,9 @@ export class EventHub {
     }
     if (event !== 'quote' || compareIds(id, this.#position) <= 0) return;
     this.#position = id;
-    this.#kept.push({ id, event, data });
+    const quote = { ...context, id, event, data };
+    this.#kept.push(quote);
     if (this.#kept.length > MOST_KEPT) this.#floor = this.#kept.shift().id;
-    for (const visitor of this.#visitors) {
-      if (visitor.live) this.#send(visitor, [{ id, event, data }]);
-    }
+    this.#send([...this.#visitors].filter(({ live }) => live), [quote]);
   }
 }

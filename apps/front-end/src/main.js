@@ -2,6 +2,7 @@
 import { ConfigError, readConfig } from './config.js';
 import { createLogger, describeError } from './log.js';
 import { startServer } from './server.js';
+import { startTelemetry } from './telemetry.js';
 
 function fail(message, fields) {
   createLogger().error(message, fields);
@@ -19,6 +20,7 @@ async function main() {
     return fail('settings are not valid', { problems: error.problems });
   }
 
+  const stopTelemetry = startTelemetry(process.env, createLogger({ level: config.logLevel }));
   const { port, lifecycle, logger } = await startServer(config).catch((error) =>
     fail('the port can’t be opened', { port: config.port, error: describeError(error) }),
   );
@@ -30,6 +32,7 @@ async function main() {
     const drainMs = signal === 'SIGINT' ? 0 : config.drainMs;
     logger.info('stopping', { signal, drain_seconds: drainMs / 1000 });
     const complete = await lifecycle.stop({ drainMs, gracefulTimeoutMs: config.gracefulTimeoutMs });
+    await stopTelemetry();
     logger[complete ? 'info' : 'warning']('stopped', { all_requests_answered: complete });
     process.exit(complete ? 0 : 1);
   };

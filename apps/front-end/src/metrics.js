@@ -1,10 +1,21 @@
-// Prometheus metrics. A registry per application, so that tests may have several.
+// Prometheus metrics, as OpenMetrics too, which has exemplars. A registry per application, so that tests may have several.
 import prometheus from 'prom-client';
 
+const { OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE } = prometheus.Registry;
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+/** {type, text} of the metrics in the format that the header Accept names, text where it names none. */
+export async function expose(registry, accept = '') {
+  const type = /\bapplication\/openmetrics-text\b/.test(accept) ? OPENMETRICS_CONTENT_TYPE : PROMETHEUS_CONTENT_TYPE;
+  // prom-client renames counters for good when it writes OpenMetrics: it gets another object, which has the metric behind it.
+  const view = new prometheus.Registry(type);
+  for (const metric of registry.getMetricsAsArray()) view.registerMetric(Object.create(metric));
+  return { type, text: await view.metrics() };
+}
+
 export function createMetrics({ version, defaults = true }) {
-  const registry = new prometheus.Registry();
+  // prom-client takes metrics with exemplars into such a registry only; `expose` gives both formats.
+  const registry = new prometheus.Registry(OPENMETRICS_CONTENT_TYPE);
   const registers = [registry];
   if (defaults) prometheus.collectDefaultMetrics({ register: registry });
 
@@ -28,6 +39,7 @@ export function createMetrics({ version, defaults = true }) {
       help: 'Time to answer a request, by method and route.',
       labelNames: ['method', 'route'],
       buckets: SECONDS,
+      enableExemplars: true,
       registers,
     }),
     requestsInProgress: new prometheus.Gauge({

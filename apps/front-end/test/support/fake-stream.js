@@ -8,7 +8,10 @@ export async function startFakeStream(t, { heartbeatMs = 100 } = {}) {
   const state = { events: [], trimmed: 0, streams: new Set(), asked: [], away: false, next: 1 };
   const last = () => `${state.next - 1}-0`;
   const gone = (after) => number(after) < state.trimmed || number(after) >= state.next;
-  const text = ({ id, quote }) => `id: ${id}\nevent: quote\ndata: ${JSON.stringify(quote)}\n\n`;
+  const text = ({ id, quote, ...context }) => {
+    const fields = Object.entries(context).map(([name, value]) => `${name}: ${value}\n`).join('');
+    return `id: ${id}\nevent: quote\ndata: ${JSON.stringify(quote)}\n${fields}\n`;
+  };
   const since = (after) => state.events.filter(({ id }) => number(id) > number(after));
 
   const api = await startFakeApi(t, (request, response) => {
@@ -41,9 +44,11 @@ export async function startFakeStream(t, { heartbeatMs = 100 } = {}) {
     url: api.url,
     api,
     last,
-    publish(price, symbol = 'ACME') {
+    /** `context`: what names the span that publishes it. */
+    publish(price, symbol = 'ACME', context = {}) {
       const moment = new Date(Date.UTC(2026, 10, 23) + state.next * 1000).toISOString();
-      const event = { id: `${state.next}-0`, quote: { symbol, price: String(price), currency: 'EUR', quoted_at: moment } };
+      const quote = { symbol, price: String(price), currency: 'EUR', quoted_at: moment };
+      const event = { id: `${state.next}-0`, quote, ...context };
       state.next += 1;
       state.events.push(event);
       for (const stream of state.streams) stream.write(text(event));
