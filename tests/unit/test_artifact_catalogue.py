@@ -329,8 +329,7 @@ def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) 
     for name, component in own.items():
         assert set(component["roles"]) <= there, name
     needed = components_of_roles(own, load(REPOSITORY / "roles/artifacts/defaults/main.yml")["artifacts_roles"])
-    later = {"otel_collector", "victoria_logs"}
-    assert set(own) - set(needed) == {"helm_docs", "envoy"} | later
+    assert set(own) - set(needed) == {"helm_docs", "envoy"}
 
 
 def test_every_folder_of_images_is_in_our_catalogue(own: dict[str, Any]) -> None:

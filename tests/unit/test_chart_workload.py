@@ -15,7 +15,7 @@ import yaml
 from checkout import REPOSITORY
 from helm import CHART, SAMPLE, Manifest, Values, manifests, names, only, render, run, template, try_run
 
-KINDS = ("Deployment", "StatefulSet", "Job")
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 DIGEST = f"sha256:{'0' * 64}"
 POSTGRESQL_PASSWORD = ("postgresql", "password")
 
@@ -38,7 +38,7 @@ def with_job(**job: Any) -> dict[str, Any]:
 
 
 def pod(documents: list[Manifest], kind: str = "Deployment", name: str | None = None) -> Manifest:
-    """Give the pod template of a Deployment, StatefulSet or Job."""
+    """Give the pod template of a Deployment, StatefulSet, DaemonSet or Job."""
     return only(documents, kind, name)["spec"]["template"]
 
 
@@ -107,7 +107,7 @@ def test_schema_knows_every_value() -> None:
 # --- what it refuses -------------------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[Values, str]] = [
-    (workload(kind="DaemonSet"), "at '/kind': value must be one of 'Deployment', 'StatefulSet', 'Job'"),
+    (workload(kind="CronJob"), "at '/kind': value must be one of 'Deployment', 'StatefulSet', 'DaemonSet', 'Job'"),
     (workload(replica=2), "at '': additional properties 'replica' not allowed"),
     (workload(replicas="2"), "at '/replicas': got string, want integer"),
     (workload(replicas=-1), "at '/replicas': minimum: got -1, want 0"),
@@ -245,6 +245,19 @@ def test_stateful_set() -> None:
     assert mounts["data"] == {"name": "data", "mountPath": "/data", "subPath": "db"}
 
 
+def test_daemon_set() -> None:
+    strategy = {"maxUnavailable": 1, "maxSurge": 0}
+    documents = render(with_port(kind="DaemonSet", replicas=2, strategy=strategy))
+    # Nodes say how many pods there are: there is nothing to spread, and a drain leaves them alone.
+    assert sorted(names(documents)) == ["DaemonSet/web", "NetworkPolicy/web", "Service/web", "ServiceAccount/web"]
+    daemon_set = only(documents, "DaemonSet")["spec"]
+    assert "replicas" not in daemon_set
+    assert daemon_set["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": strategy}
+    assert "topologySpreadConstraints" not in daemon_set["template"]["spec"]
+    assert daemon_set["template"]["spec"]["restartPolicy"] == "Always"
+    assert container(documents, "DaemonSet")["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+
+
 def test_job() -> None:
     documents = render(with_port(kind="Job", replicas=2, job={"backoffLimit": 0, "ttlSecondsAfterFinished": 60}))
     assert [name.partition("/")[0] for name in sorted(names(documents))] == ["Job", "NetworkPolicy", "ServiceAccount"]
@@ -323,7 +336,7 @@ def selectors(documents: list[Manifest]) -> Iterator[dict[str, str]]:
             continue
         if item["kind"] == "Service":
             yield spec["selector"]
-        elif item["kind"] in {"Deployment", "StatefulSet", "PodDisruptionBudget"}:
+        elif item["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "PodDisruptionBudget"}:
             yield spec["selector"]["matchLabels"]
         elif item["kind"] == "NetworkPolicy":
             yield spec["podSelector"]["matchLabels"]
@@ -331,7 +344,7 @@ def selectors(documents: list[Manifest]) -> Iterator[dict[str, str]]:
             yield constraint["labelSelector"]["matchLabels"]
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
 def test_selectors_never_change_and_leave_hook_jobs_alone(kind: str, tmp_path: Path) -> None:
     later_chart = shutil.copytree(CHART, tmp_path / "workload")
     description = (CHART / "Chart.yaml").read_text(encoding="utf-8")
@@ -352,7 +365,7 @@ def test_selectors_never_change_and_leave_hook_jobs_alone(kind: str, tmp_path: P
         "app.kubernetes.io/component": "main",
     }
     found = [*selectors(before), *selectors(after)]
-    assert len(found) >= 10
+    assert len(found) >= (6 if kind == "DaemonSet" else 10)
     assert all(labels == expected for labels in found)
     assert expected.items() <= pod(before, kind)["metadata"]["labels"].items()
     assert pod(before, "Job", "web-migrate")["metadata"]["labels"]["app.kubernetes.io/component"] == "migrate"
@@ -708,6 +721,23 @@ def test_who_reads_metrics_is_let_in_where_they_are(enabled: bool, revision: str
 def test_nobody_reads_metrics_of_who_has_none() -> None:
     for metrics in ({"enabled": False, "clients": [READER]}, {"enabled": True, "clients": []}):
         assert only(render(with_port(metrics=metrics)), "NetworkPolicy")["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize("values", [{}, {"networkPolicy": {"dns": {"enabled": False}}}])
+def test_who_takes_telemetry_may_be_sent_it(values: Values) -> None:
+    receivers = [{"app": "collector", "namespace": "observability"}]
+    policy = only(render(workload(telemetry={"receivers": receivers}, **values)), "NetworkPolicy")["spec"]
+    assert policy["egress"][-1] == {
+        "to": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "collector"}},
+            }
+        ],
+        "ports": [{"port": 4317, "protocol": "TCP"}, {"port": 4318, "protocol": "TCP"}],
+    }
+    hook = only(render(with_job() | {"telemetry": {"receivers": receivers}}), "NetworkPolicy", "web-migrate")["spec"]
+    assert policy["egress"][-1] in hook["egress"]
 
 
 def test_metrics_annotations() -> None:

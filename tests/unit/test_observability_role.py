@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -13,43 +12,11 @@ from typing import Any
 import pytest
 import yaml
 from checkout import REPOSITORY
-from helm import only, render, run
-from playbook_run import PlaybookRun, run_playbook
+from helm import only, run
+from observability import ROLE, objects, play, releases
 
-ROLE = REPOSITORY / "roles/observability"
 RULES = sorted((ROLE / "files/rules").glob("*.rules.yml"))
 RUNBOOKS = REPOSITORY / "docs/how-to/alerts.md"
-# The role with all that is its own but its work: it says which releases it would bring.
-TASKS = [
-    {"ansible.builtin.include_tasks": str(ROLE / "tasks/preflight.yml")},
-    {"ansible.builtin.debug": {"msg": "{{ __observability_releases }}"}},
-]
-PLAYBOOK = """
-- hosts: localhost
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: cicd.sandbox.sandbox, public: true}
-    - ansible.builtin.include_role: {name: shown}
-"""
-
-
-def play(directory: Path, **variables: Any) -> PlaybookRun:
-    role = directory / "roles/shown"
-    (role / "tasks").mkdir(parents=True)
-    for part in ("defaults", "files", "templates", "vars"):
-        (role / part).symlink_to(ROLE / part)
-    (role / "tasks/main.yml").write_text(yaml.safe_dump(TASKS))
-    (directory / "play.yml").write_text(PLAYBOOK)
-    values = {"sandbox_state_directory": str(directory), **variables}
-    arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
-    return run_playbook(directory / "play.yml", *arguments, fails=None)
-
-
-def releases(directory: Path, **variables: Any) -> dict[str, dict[str, Any]]:
-    """The releases by name."""
-    run = play(directory, **variables)
-    assert run.returncode == 0, run.text
-    return {release["name"]: release for release in run.results()[-1]["msg"]}
 
 
 @pytest.fixture(scope="module")
@@ -63,47 +30,63 @@ def scrape(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {job["job_name"]: job for job in yaml.safe_load(files["prometheus.yml"])["scrape_configs"]}
 
 
-def objects(release: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the chart makes of a release, as role release has it rendered."""
-    arguments = [f"--namespace={release['namespace']}"]
-    chart = REPOSITORY / "charts" / release.get("chart", "workload")
-    return render(release["values"], release["name"], *arguments, chart=chart)
-
-
 # --- releases ---------------------------------------------------------------------------------------------------------
 
 
 def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]]) -> None:
-    assert list(found) == ["observability", "kube-state-metrics", "alertmanager", "prometheus"]
+    assert list(found) == [
+        "observability",
+        "kube-state-metrics",
+        "alertmanager",
+        "prometheus",
+        "victorialogs",
+        "collector",
+        "agent",
+    ]
     assert {name: release.get("after") for name, release in found.items()} == {
         "observability": None,
         "kube-state-metrics": ["observability"],
         "alertmanager": None,
         "prometheus": ["observability"],
+        "victorialogs": None,
+        "collector": ["observability"],
+        "agent": None,
     }
-    for release in found.values():
-        assert release["namespace"] == "observability"
-        assert release["namespace_labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+    for name, release in found.items():
+        # Directories of a node are given to agents alone, who have a namespace of their own for that.
+        expected = ("observability-agents", "privileged") if name == "agent" else ("observability", "restricted")
+        assert (release["namespace"], *release["namespace_labels"].values()) == expected
 
 
-@pytest.mark.parametrize("name", ["kube-state-metrics", "alertmanager", "prometheus"])
-def test_programs_are_upstreams_at_the_catalogues_versions(found: dict[str, dict[str, Any]], name: str) -> None:
-    component = yaml.safe_load(
-        (REPOSITORY / f"roles/sandbox/vars/main/components/{name.replace('-', '_')}.yml").read_text()
-    )[f"sandbox_component_{name.replace('-', '_')}"]
+@pytest.mark.parametrize(
+    ("name", "component_name"),
+    [
+        ("kube-state-metrics", "kube_state_metrics"),
+        ("alertmanager", "alertmanager"),
+        ("prometheus", "prometheus"),
+        ("victorialogs", "victoria_logs"),
+        ("collector", "otel_collector"),
+        ("agent", "otel_collector"),
+    ],
+)
+def test_programs_are_upstreams_at_the_catalogues_versions(
+    found: dict[str, dict[str, Any]], name: str, component_name: str
+) -> None:
+    path = REPOSITORY / f"roles/sandbox/vars/main/components/{component_name}.yml"
+    component = yaml.safe_load(path.read_text())[f"sandbox_component_{component_name}"]
+    assert found[name]["components"] == [component_name]
     (image,) = component["images"]
     values = found[name]["values"]["image"]
     assert f"{values['repository']}:{values['tag']}" == image["reference"].replace("{version}", component["version"])
     documents = objects(found[name])
-    kind = "Deployment" if name == "kube-state-metrics" else "StatefulSet"
-    pod = only(documents, kind)["spec"]["template"]
-    assert pod["spec"]["securityContext"]["runAsUser"] == 65534
+    pod = only(documents, found[name]["values"]["kind"])["spec"]["template"]
+    assert pod["spec"]["securityContext"]["runAsUser"] == (0 if name == "agent" else 65534)
     # No proxy beside it.
     assert "istio.io/rev" not in pod["metadata"]["labels"]
     assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("name", ["kube-state-metrics", "prometheus"])
+@pytest.mark.parametrize("name", ["kube-state-metrics", "prometheus", "collector"])
 def test_tokens_are_bound_to_the_pod_and_end_within_the_hour(found: dict[str, dict[str, Any]], name: str) -> None:
     documents = objects(found[name])
     kind = "Deployment" if name == "kube-state-metrics" else "StatefulSet"
@@ -115,8 +98,9 @@ def test_tokens_are_bound_to_the_pod_and_end_within_the_hour(found: dict[str, di
     assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-def test_alertmanager_has_no_token(found: dict[str, dict[str, Any]]) -> None:
-    pod = only(objects(found["alertmanager"]), "StatefulSet")["spec"]["template"]["spec"]
+@pytest.mark.parametrize("name", ["alertmanager", "victorialogs", "agent"])
+def test_who_asks_nothing_of_the_api_has_no_token(found: dict[str, dict[str, Any]], name: str) -> None:
+    pod = only(objects(found[name]), found[name]["values"]["kind"])["spec"]["template"]["spec"]
     assert not [volume for volume in pod["volumes"] if "projected" in volume]
 
 
@@ -125,6 +109,7 @@ def test_nobody_may_change_anything_or_read_secrets(found: dict[str, dict[str, A
     assert {role["metadata"]["name"] for role in roles} == {
         "observability-prometheus",
         "observability-kube-state-metrics",
+        "observability-collector",
     }
     for role in roles:
         for rule in role["rules"]:
@@ -138,6 +123,9 @@ def test_pages_are_for_the_gateway_alone(found: dict[str, dict[str, Any]]) -> No
         "kube-state-metrics": None,
         "alertmanager": "alerts",
         "prometheus": "prometheus",
+        "victorialogs": "logs",
+        "collector": None,
+        "agent": None,
     }
     policy = only(objects(found["kube-state-metrics"]), "NetworkPolicy")["spec"]
     (rule,) = policy["ingress"]
@@ -162,6 +150,10 @@ def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
             {"observability_metrics_size": "4GB"},
             "observability_metrics_size is 4GB and observability_metrics_volume 4Gi",
         ),
+        (
+            {"observability_logs_size": "5GB"},
+            "observability_logs_size is 5GB and observability_logs_volume 4Gi",
+        ),
         ({"observability_metrics_size": "much"}, "observability_metrics_size is much"),
         ({"observability_scrape_configs": [{"job_name": "etcd"}]}, "has the job_name etcd, which the role has"),
         ({"observability_scrape_configs": [{}]}, "needs a job_name"),
@@ -169,7 +161,9 @@ def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
 )
 def test_what_can_not_be_meant_is_refused(tmp_path: Path, wrong: dict[str, Any], words: str) -> None:
     run = play(tmp_path, **wrong)
-    failed = [answer.result["msg"] for answer in run.answers if answer.failed]
+    results = [answer.result for answer in run.answers if answer.failed]
+    items = [item for result in results for item in result.get("results", [result])]
+    failed = [item["msg"] for item in items if item.get("failed")]
     assert len(failed) == 1
     assert words in failed[0]
 

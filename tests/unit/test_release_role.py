@@ -50,6 +50,7 @@ AROUND: dict[str, Any] = {
     },
     "mesh": {"revision": "default", "namespace": "istio-system"},
     "metrics": {"clients": [{"namespace": "observability", "app": "prometheus"}]},
+    "telemetry": {"receivers": [{"namespace": "observability", "app": "collector"}], "ports": [4317, 4318]},
 }
 WEB = {
     "name": "web",

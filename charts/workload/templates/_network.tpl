@@ -57,6 +57,18 @@ egress:
       {{- end }}
       {{- end }}
   {{- end }}
+  {{- $telemetry := .root.Values.telemetry }}
+  {{- with $telemetry.receivers }}
+  - to:
+      {{- range . }}
+      - {{ include "workload.peer" . | nindent 8 | trim }}
+      {{- end }}
+    ports:
+      {{- range $telemetry.ports }}
+      - port: {{ . }}
+        protocol: TCP
+      {{- end }}
+  {{- end }}
   {{- if $mesh.revision }}
   # The proxy's configuration and certificates.
   - to:
@@ -70,7 +82,7 @@ egress:
       - port: 15012
         protocol: TCP
   {{- end }}
-  {{- if not (or $dns.enabled .egress $mesh.revision) }} []
+  {{- if not (or $dns.enabled .egress $mesh.revision $telemetry.receivers) }} []
   {{- end }}
 {{- end -}}
 

@@ -65,7 +65,7 @@ spec:
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- if and $values.topologySpread.enabled (not .once) }}
+  {{- if and $values.topologySpread.enabled (not .once) (ne .root.Values.kind "DaemonSet") }}
   topologySpreadConstraints:
     - topologyKey: {{ $values.topologySpread.topologyKey }}
       maxSkew: {{ $values.topologySpread.maxSkew }}

@@ -1,0 +1,54 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role observability as tests see it: the releases it asks for, and what the charts make of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from checkout import REPOSITORY
+from helm import render
+from playbook_run import PlaybookRun, run_playbook
+
+ROLE = REPOSITORY / "roles/observability"
+# The role with all that is its own but its work: it says which releases it would bring.
+TASKS = [
+    {"ansible.builtin.include_tasks": str(ROLE / "tasks/preflight.yml")},
+    {"ansible.builtin.debug": {"msg": "{{ __observability_releases }}"}},
+]
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: cicd.sandbox.sandbox, public: true}
+    - ansible.builtin.include_role: {name: shown}
+"""
+
+
+def play(directory: Path, **variables: Any) -> PlaybookRun:
+    role = directory / "roles/shown"
+    (role / "tasks").mkdir(parents=True)
+    for part in ("defaults", "files", "templates", "vars"):
+        (role / part).symlink_to(ROLE / part)
+    (role / "tasks/main.yml").write_text(yaml.safe_dump(TASKS))
+    (directory / "play.yml").write_text(PLAYBOOK)
+    values = {"sandbox_state_directory": str(directory), **variables}
+    arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
+    return run_playbook(directory / "play.yml", *arguments, fails=None)
+
+
+def releases(directory: Path, **variables: Any) -> dict[str, dict[str, Any]]:
+    """The releases by name."""
+    run = play(directory, **variables)
+    assert run.returncode == 0, run.text
+    return {release["name"]: release for release in run.results()[-1]["msg"]}
+
+
+def objects(release: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the chart makes of a release, as role release has it rendered."""
+    arguments = [f"--namespace={release['namespace']}"]
+    chart = REPOSITORY / "charts" / release.get("chart", "workload")
+    return render(release["values"], release["name"], *arguments, chart=chart)
