@@ -13,7 +13,7 @@ author:
 description:
   - Looks for what the cluster would refuse, and for what contradicts itself, in variables of role C(security).
   - A value of a wrong type is left to the role's argument specification.
-positional: sources
+positional: sources, admin
 options:
   _input:
     description: Variables of role C(security) by name.
@@ -24,6 +24,10 @@ options:
     type: list
     elements: path
     default: []
+  admin:
+    description: The user that may be the cluster's admin.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -47,10 +51,12 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.inventory_f
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.tenants import check_security
 
 
-def security_findings(values: Mapping[str, Any], sources: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def security_findings(
+    values: Mapping[str, Any], sources: Sequence[str] | None = None, admin: str = ""
+) -> list[dict[str, Any]]:
     """Return what is wrong with the variables."""
     inventory = Inventory({}, {}, {}, {}, (), inventory_texts(sources or ()))
-    return [finding.fields() for finding in check_security(values, inventory.origin)]
+    return [finding.fields() for finding in check_security(values, inventory.origin, admin)]
 
 
 class FilterModule:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from checkout import REPOSITORY
 from playbook_run import run_playbook
 
@@ -72,6 +73,36 @@ def test_contexts_go_where_kubectl_looks_and_are_found_again(home: Home) -> None
     assert "current-context: mine" in after
     assert (home.path / "broken").read_text(encoding="utf-8") == "kind: [\n"
     assert not (home.path / ".kube").exists()
+
+
+def test_each_context_has_the_credentials_of_its_own_user(home: Home) -> None:
+    home.has_cluster()
+    admin = (home.state / "kubeconfig").read_text(encoding="utf-8")
+    users = home.state / "users"
+    users.mkdir()
+    for context in ("dev-admin@dev", "viewer@dev"):
+        other = yaml.safe_load(admin)
+        other["users"][0]["user"] = {"token": f"of {context}"}
+        (users / f"{context}.kubeconfig").write_text(yaml.safe_dump(other), encoding="utf-8")
+    assert home.run("kubeconfig", str(home.mine))["changed"] == 1
+    merged = yaml.safe_load(home.mine.read_text(encoding="utf-8"))
+    held = {item["name"]: item["user"] for item in merged["users"]}
+    joined = {item["name"]: held[item["context"]["user"]]["token"] for item in merged["contexts"]}
+    assert joined == {"dev-admin@dev": "of dev-admin@dev", "viewer@dev": "of viewer@dev"}
+    # No certificate of kubeadm's admin is left in it.
+    assert all(set(user) == {"token", "extensions"} for user in held.values())
+    assert home.run("kubeconfig", str(home.mine))["changed"] == 0
+    home.run("absent", str(home.mine))
+    assert not yaml.safe_load(home.mine.read_text(encoding="utf-8")).get("contexts")
+
+
+def test_a_context_that_somebody_else_has_is_found_before(home: Home) -> None:
+    home.has_cluster()
+    context = {"name": "viewer@dev", "context": {"cluster": "work", "user": "me"}}
+    home.mine.write_text(yaml.safe_dump({"kind": "Config", "contexts": [context]}), encoding="utf-8")
+    contexts = json.dumps({"security_contexts": ["dev-admin@dev", "viewer@dev"]})
+    (finding,) = home.run("kubeconfig_check", str(home.mine), "--extra-vars", contexts)["findings"]
+    assert "context 'viewer@dev' of" in finding or "context 'viewer@dev' was made by somebody else" in finding
 
 
 def test_what_keeps_them_out_is_found_before_there_is_a_cluster(home: Home) -> None:

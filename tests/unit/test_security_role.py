@@ -15,7 +15,7 @@ from checkout import REPOSITORY, load
 from helm import only, render
 from playbook_run import PlaybookRun, run_playbook
 
-TENANT = REPOSITORY / "charts/tenant"
+TENANT, ACCESS = (REPOSITORY / f"charts/{name}" for name in ("tenant", "access"))
 DEFAULTS = load(REPOSITORY / "roles/security/defaults/main.yml")
 PLAYBOOK = f"""
 - hosts: localhost
@@ -44,7 +44,7 @@ def play(directory: Path, **variables: Any) -> PlaybookRun:
 
 
 def findings(**values: Any) -> list[str]:
-    found = check_security({"security_tenants": [SHOP], **values}, lambda name: f"all.yml:{len(name)}")
+    found = check_security({"security_tenants": [SHOP], **values}, lambda name: f"all.yml:{len(name)}", "dev-admin")
     return [finding.text() for finding in found]
 
 
@@ -190,6 +190,154 @@ def test_preflight_tells_it_with_file_and_line(tmp_path: Path) -> None:
     assert finding.startswith(f"security_tenants[0].quota.pods: 'ten' is no quantity ({variables}:2). Write")
 
 
+# --- users -----------------------------------------------------------------------------------------------------------
+
+ANNA = {"name": "anna", "groups": ["developers"], "namespace": "shop"}
+READS: dict[str, Any] = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+BINDING: dict[str, Any] = {"group": "developers", "role": "reader", "namespaces": ["shop"]}
+
+
+def rights(users: Any = (ANNA,), roles: Any = None, bindings: Any = (BINDING,), **more: Any) -> list[str]:
+    return findings(
+        security_users=list(users),
+        security_roles={"reader": [READS]} if roles is None else roles,
+        security_bindings=list(bindings),
+        **more,
+    )
+
+
+def test_sound_users_are_taken() -> None:
+    urls = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
+    bindings = [BINDING, BINDING | {"role": "view"}, {"group": "developers", "role": "urls"}]
+    assert rights(roles={"reader": [READS], "urls": [urls]}, bindings=bindings, security_certificate_hours=24) == []
+    admin = {"name": "dev-admin", "groups": ["administrators"]}
+    assert rights([ANNA, admin], bindings=[BINDING, {"group": "administrators", "role": "cluster-admin"}]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "system:admin"}, "security_users[0].name: 'system:admin' is no name of a user"),
+        ({"name": "Anna"}, "'Anna' is no name of a user"),
+        ({"groups": []}, "security_users[0].groups: anna is in no group"),
+        ({"groups": ["system:masters"]}, "'system:masters' is no group for anna"),
+        ({"namespace": "shpo"}, "shpo is no tenant's namespace"),
+    ],
+)
+def test_users_that_the_cluster_would_refuse(changes: dict[str, Any], words: str) -> None:
+    (finding,) = rights([ANNA | changes])
+    assert words in finding
+    assert "(all.yml:14)" in finding
+
+
+def test_who_names_tenants_alone_need_not_name_users_and_rights() -> None:
+    values = DEFAULTS | {"security_tenants": [SHOP], "security_users": DEFAULTS["security_users"][1:]}
+    assert check_security(values, lambda name: "all.yml:1" if name == "security_tenants" else "") == []
+
+
+def test_two_users_have_two_names() -> None:
+    assert "security_users[1]: name anna is that of security_users[0], too" in rights([ANNA, ANNA])[0]
+
+
+@pytest.mark.parametrize("hours", [0, 9000, "0"])
+def test_certificates_live_hours_and_not_years(hours: Any) -> None:
+    assert f"security_certificate_hours: is {hours}" in rights(security_certificate_hours=hours)[0]
+
+
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ({"reader": "all"}, "security_roles[reader]: is no list of rules"),
+        ({"reader": [READS | {"verb": ["get"]}]}, "[0].verb: is nothing that a rule has"),
+        ({"reader": [READS | {"verb": ["get"]}]}, "Did you mean verbs?"),
+        ({"reader": [READS | {"verbs": []}]}, "security_roles[reader][0]: has no verbs"),
+        ({"reader": [READS | {"verbs": "get"}]}, "[0].verbs: is no list of texts"),
+        ({"reader": [READS | {"resources": []}]}, "has to have resources or else nonResourceURLs"),
+        ({"reader": [{"resources": ["pods"], "verbs": ["get"]}]}, "has resources of no apiGroups"),
+        ({"reader": [READS], "view": [READS]}, "view is a role that every cluster has"),
+        ({"reader": [READS], "Re ader": [READS]}, "'Re ader' is no name of a role"),
+    ],
+)
+def test_roles_that_the_cluster_would_refuse(roles: dict[str, Any], words: str) -> None:
+    (finding,) = rights(roles=roles)
+    assert words in finding
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"role": "raeder"}, "security_bindings[0].role: there is no role raeder (all.yml:17). Did you mean reader?"),
+        ({"namespaces": ["shpo"]}, "[0].namespaces: shpo is no tenant's namespace"),
+        ({"namespaces": ["kube-system"]}, "kube-system is no tenant's namespace"),
+        ({"group": "system:authenticated"}, "'system:authenticated' is no group of users"),
+        ({"namespaces": ["shop", "shop"]}, "developers has reader in shop by security_bindings[0], too"),
+    ],
+)
+def test_bindings_that_lead_nowhere_or_come_twice(changes: dict[str, Any], words: str) -> None:
+    (finding,) = rights(bindings=[BINDING | changes])
+    assert words in finding
+
+
+@pytest.mark.parametrize("role", ["cluster-admin", "all"])
+def test_nobody_but_the_admin_is_the_clusters_admin(role: str) -> None:
+    roles = {"reader": [READS], "all": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
+    (finding,) = rights(roles=roles, bindings=[BINDING, {"group": "developers", "role": role}])
+    assert "security_bindings[1]: anna would be the cluster's admin, as members of developers" in finding
+    assert rights(roles=roles, bindings=[BINDING, {"group": "developers", "role": role, "namespaces": ["shop"]}]) == []
+
+
+@pytest.mark.parametrize(
+    ("grant", "words"),
+    [
+        ({"app": "web app", "secrets": ["a"]}, "[0].pods[0].app: 'web app' is no value of a label"),
+        ({"app": "web", "secrets": ["It's"]}, '[0].pods[0]: "It\'s" is no name of an object'),
+        ({"app": "web"}, "[0].pods[0]: grants nothing"),
+    ],
+)
+def test_what_pods_may_use_has_names(grant: dict[str, Any], words: str) -> None:
+    (finding,) = shop(pods=[grant])
+    assert words in finding
+    assert shop(pods=[{"app": "web", "secrets": ["session"]}, {"service_accounts": ["web"]}]) == []
+
+
+def test_the_roles_own_rights_are_those_of_the_tenants(tmp_path: Path) -> None:
+    run = play(tmp_path)
+    assert run.returncode == 0, run.text
+    releases = {release["name"]: release for release in run.results()[-1]["msg"]}
+    assert releases["access"]["values"]["bindings"] == [
+        {"group": "administrators", "role": "cluster-admin"},
+        {"group": "viewers", "role": "cluster-viewer"},
+    ]
+    assert releases["tenant-dev"]["values"]["bindings"] == [
+        {"group": "developers", "role": "view"},
+        {"group": "developers", "role": "developer"},
+        {"group": "viewers", "role": "view"},
+    ]
+    assert releases["tenant-apps"]["values"]["bindings"] == [{"group": "viewers", "role": "view"}]
+    access = render(releases["access"]["values"], chart=ACCESS)
+    assert only(access, "ClusterRole", "operator")["rules"] == DEFAULTS["security_roles"]["operator"]
+    bound = only(access, "ClusterRoleBinding", "administrators-cluster-admin")
+    assert bound["subjects"] == [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "administrators"}]
+    binding = only(render(releases["tenant-dev"]["values"], chart=TENANT), "RoleBinding", "developers-developer")
+    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "developer"}
+
+
+def test_no_role_of_users_reads_secrets_runs_commands_or_makes_tokens() -> None:
+    secret = {
+        "secrets",
+        "pods/exec",
+        "pods/attach",
+        "pods/ephemeralcontainers",
+        "serviceaccounts/token",
+        "nodes/proxy",
+        "*",
+    }
+    for name, rules in DEFAULTS["security_roles"].items():
+        for rule in rules:
+            assert not secret & set(rule["resources"]), name
+            assert not {"*", "impersonate", "bind", "escalate"} & set(rule["verbs"]), name
+
+
 # --- charts ----------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +352,7 @@ def test_the_chart_limits_the_namespace_and_each_container() -> None:
     assert limits["spec"]["limits"] == [
         {"type": "Container", "default": {"memory": "256Mi"}, "max": {"memory": "1Gi"}},
     ]
-    assert {item["metadata"]["namespace"] for item in documents} == {"shop"}
+    assert {item["metadata"]["namespace"] for item in (quota, limits)} == {"shop"}
 
 
 def test_the_chart_keeps_other_tenants_out_unless_it_is_told() -> None:
@@ -221,4 +369,22 @@ def test_the_chart_keeps_other_tenants_out_unless_it_is_told() -> None:
             ]
         }
     ]
-    assert render({"isolated": False}, chart=TENANT) == []
+    kinds = [item["kind"] for item in render({"isolated": False}, chart=TENANT)]
+    assert kinds == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+
+
+def test_the_chart_grants_secrets_by_app() -> None:
+    pods = [
+        {"secrets": ["shared"], "service_accounts": ["web", "jobs"]},
+        {"app": "web", "secrets": ["session", "tls"]},
+    ]
+    documents = render({"pods": pods, "tenants": ["dev", "shop"]}, chart=TENANT)
+    policy = only(documents, "ValidatingAdmissionPolicy")["spec"]
+    variables = {item["name"]: item["expression"] for item in policy["variables"]}
+    assert variables["granted"] == "[''] + ['shared'] + (variables.app == 'web' ? ['session','tls'] : [])"
+    assert variables["accounts"] == "['default'] + ['web','jobs'] + (variables.app == 'web' ? [] : [])"
+    assert policy["matchConstraints"]["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}
+    assert policy["failurePolicy"] == "Fail"
+    assert policy["matchConditions"][0]["expression"].endswith("in ['dev','shop']")
+    binding = only(documents, "ValidatingAdmissionPolicyBinding")["spec"]
+    assert binding["validationActions"] == ["Deny"]

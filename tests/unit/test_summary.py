@@ -61,6 +61,7 @@ def test_a_sandbox_of_official_releases_lacks_nothing(tmp_path: Path) -> None:
     assert [row["what"] for row in said["secrets"]] == [
         "kubeconfig, context dev-admin@dev",
         "admin kubeconfig of this sandbox alone",
+        "break-glass kubeconfig, for repairs alone",
         "image registry 198.18.0.2:5000, user sandbox",
         "SSH key of the machines, user root",
     ]
@@ -87,7 +88,7 @@ def test_hosts_of_yours_are_reached_at_their_own_names(tmp_path: Path) -> None:
     said = summary(tmp_path, {}, "prod", sandbox_domain="sandbox.lan")
     assert said["links"][0] == "http://website.sandbox.lan/"
     assert "machines on hosts of yours.</p>" in said["page"]
-    assert next(row["what"] for row in said["secrets"]) == "kubeconfig, context prod-user@production"
+    assert next(row["what"] for row in said["secrets"]) == "kubeconfig, context production-admin@production"
     assert not [row for row in said["secrets"] if "SSH" in row["what"]]
 
 

@@ -1,6 +1,6 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read from a Kubernetes API: objects of any kind, events and logs. Safe to use from several threads.
+"""Ask a Kubernetes API: for objects of any kind, events and logs, or to change one. Safe to use from several threads.
 
 Of the `kubernetes` client it takes the kubeconfig's reader, the transport and the errors. It finds kinds itself, one
 small request for an API version that is asked for: the client's own discovery asks for all of them, remembers what an
@@ -156,7 +156,14 @@ class KubernetesApi:
 
     def get(self, path: str, query: Query = (), until: float | None = None) -> Object:
         """Return the object at a path of the API."""
-        data = self._request(path, query, until)
+        return self._answer(path, self._request(path, query, until))
+
+    def send(self, method: str, path: str, body: Object | None = None) -> Object:
+        """Have the API server post, put or delete an object, and return what it answers."""
+        return self._answer(path, self._request(path, (), method=method, body=body))
+
+    @staticmethod
+    def _answer(path: str, data: bytes) -> Object:
         try:
             answer = json.loads(data)
         except (ValueError, RecursionError):
@@ -195,7 +202,9 @@ class KubernetesApi:
             self._resources[version] = known
         return known
 
-    def _request(self, path: str, query: Query, until: float | None = None) -> bytes:
+    def _request(
+        self, path: str, query: Query, until: float | None = None, *, method: str = "get", body: Object | None = None
+    ) -> bytes:
         now = time.monotonic()
         if self.end <= now:
             raise KubernetesError(f"{self._where}: no time was left to ask for {path}")
@@ -203,17 +212,18 @@ class KubernetesApi:
         try:
             # The client's limit is one of each step: it knows none of names, of programs that give a token, nor of a
             # server that sends a byte now and then. Its own is longer, so that it can say at which step it was.
-            return within(limit + 0.2, lambda: self._ask(path, query, limit))
+            return within(limit + 0.2, lambda: self._ask(path, query, limit, method, body))
         except TimeoutError:
             where = f"the API server {self._client.configuration.host}" if self._client else self._where
             raise KubernetesError(f"{where} did not answer within {limit:.3g} s") from None
 
-    def _ask(self, path: str, query: Query, limit: float) -> bytes:
+    def _ask(self, path: str, query: Query, limit: float, method: str, body: Object | None) -> bytes:
         api = self._connected()
         try:
             response = api.request(
-                "get",
+                method,
                 path,
+                body=body,
                 query_params=list(query),
                 serialize=False,
                 _request_timeout=(min(limit, _CONNECT_LIMIT), limit),

@@ -37,19 +37,42 @@ OTHER_QUOTAS = re.compile(
     r"|requests\.[a-z0-9.-]+/[A-Za-z0-9_.-]+|(requests\.|limits\.)?hugepages-[0-9]+[KMG]i"
 )
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,43}[a-z0-9])?")
+LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+NO_TENANT = "is no tenant's namespace"
 # The cluster's own: what guards tenants would end it.
 RESERVED = {"default", "istio-egress", "istio-ingress", "istio-system", "local-path-storage", "observability"}
 LIMITS = ("default_requests", "default_limits", "max_limits")
 
 
-def check_security(values: Mapping[str, Any], origin: Origin) -> list[Finding]:
-    """Check variables of role security, by their names. origin: variable → where it is set, "" where no file has it."""
+def check_security(values: Mapping[str, Any], origin: Origin, admin: str = "") -> list[Finding]:
+    """Check variables of role security, by their names. origin: variable → where it is set, "" where no file has it.
+
+    admin: the user that may be the cluster's admin.
+    """
     tenants = _entries(values, "security_tenants")
-    found = [*_tenants(tenants), *_exceptions(_entries(values, "security_exceptions"), tenants)]
-    return [
-        Finding(where, what, origin(where.partition("[")[0]) or "defaults of the role security", remedy)
-        for where, what, remedy in found
+    users, bindings = _entries(values, "security_users"), _entries(values, "security_bindings")
+    roles = _mapping(values, "security_roles")
+    found = [
+        *_tenants(tenants),
+        *_exceptions(_entries(values, "security_exceptions"), tenants),
+        *_users(users, tenants),
+        *_hours(values.get("security_certificate_hours")),
+        *_roles(roles),
+        *_bindings(bindings, tenants, roles),
+        *_admins(users, bindings, roles, admin),
     ]
+    origins = {variable: origin(variable) for variable in values}
+    return [
+        Finding(where, what, origins.get(_variable(where)) or "defaults of the role security", remedy)
+        for where, what, remedy in found
+        # Whoever names tenants of their own need not name users and rights anew: those of other tenants have no effect.
+        if not what.endswith(NO_TENANT) or origins.get(_variable(where))
+    ]
+
+
+def _variable(where: str) -> str:
+    return where.partition("[")[0]
 
 
 def quantity(text: object) -> Decimal | None:
@@ -114,8 +137,30 @@ def _tenants(tenants: list[tuple[str, Entry]]) -> Iterator[Wrong]:
         yield from _quota(f"{where}.quota", _mapping(tenant, "quota"))
         for key in LIMITS:
             yield from _quantities(f"{where}.{key}", _mapping(tenant, key), COMPUTED)
+        yield from _pods(f"{where}.pods", tenant.get("pods"))
         yield from _order(where, sizes)
         yield from _fitting(where, sizes)
+
+
+def _pods(where: str, grants: object) -> Iterator[Wrong]:
+    """Check what pods may use: names that an API server takes, and no entry that grants nothing."""
+    for index, grant in enumerate(grants if isinstance(grants, list) else ()):
+        if not isinstance(grant, Mapping):
+            continue
+        app = grant.get("app") or ""
+        if not LABEL.fullmatch(str(app)):
+            yield (
+                f"{where}[{index}].app",
+                f"{app!r} is no value of a label",
+                "It is of 63 letters, digits and -_. at most.",
+            )
+        granted = [name for key in ("secrets", "service_accounts") for name in grant.get(key) or ()]
+        for name in granted:
+            if not OBJECT.fullmatch(str(name)):
+                remedy = "It is of lower-case letters, digits, dashes and dots."
+                yield f"{where}[{index}]", f"{name!r} is no name of an object", remedy
+        if not granted:
+            yield f"{where}[{index}]", "grants nothing", "Name secrets or service_accounts, or take it out."
 
 
 def _sizes(mapping: Entry) -> dict[str, Decimal]:
@@ -185,6 +230,119 @@ def _exceptions(exceptions: list[tuple[str, Entry]], tenants: list[tuple[str, En
     for where, exception in exceptions:
         name = str(exception.get("namespace"))
         if name not in known:
-            yield f"{where}.namespace", f"{name} is no tenant's namespace", _meant(name, known)
+            yield f"{where}.namespace", f"{name} {NO_TENANT}", _meant(name, known)
         if not str(exception.get("reason") or "").strip():
             yield f"{where}.reason", f"there is none for {name}", "Say why its pods need what restricted refuses."
+
+
+# --- users -----------------------------------------------------------------------------------------------------------
+
+USER = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+GROUP = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]{0,51}[A-Za-z0-9])?")
+ROLE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+# Those of every cluster.
+CLUSTER_ROLES = ("admin", "cluster-admin", "edit", "view")
+RULE = {"apiGroups", "resources", "resourceNames", "nonResourceURLs", "verbs"}
+
+
+def _users(users: list[tuple[str, Entry]], tenants: list[tuple[str, Entry]]) -> Iterator[Wrong]:
+    yield from _repeated(users, "name")
+    known = {str(tenant.get("namespace")) for _, tenant in tenants}
+    for where, user in users:
+        name, namespace = str(user.get("name") or ""), user.get("namespace")
+        if not USER.fullmatch(name):
+            remedy = (
+                "A user is of lower-case letters, digits, dashes and dots, 63 at most; system: is the cluster's own."
+            )
+            yield f"{where}.name", f"{name!r} is no name of a user", remedy
+        groups = user.get("groups")
+        groups = groups if isinstance(groups, list) else []
+        if not groups:
+            yield f"{where}.groups", f"{name} is in no group", "Name one: rights are those of groups."
+        for group in groups:
+            if not GROUP.fullmatch(str(group)):
+                remedy = "A group is of letters, digits, dashes and dots, 53 at most; system: is the cluster's own."
+                yield f"{where}.groups", f"{group!r} is no group for {name}", remedy
+        if namespace and str(namespace) not in known:
+            yield f"{where}.namespace", f"{namespace} {NO_TENANT}", _meant(str(namespace), known)
+
+
+def _hours(hours: object) -> Iterator[Wrong]:
+    """Check the time of certificates: whole hours, at most that of the cluster's own."""
+    if isinstance(hours, int | str) and str(hours).isdigit() and not 1 <= int(hours) <= 8760:
+        remedy = "Take 1 to 8760: nothing revokes a certificate, so that it is to end soon."
+        yield "security_certificate_hours", f"is {hours}", remedy
+
+
+def _roles(roles: Entry) -> Iterator[Wrong]:
+    for name, rules in roles.items():
+        where = f"security_roles[{name}]"
+        if str(name) in CLUSTER_ROLES:
+            yield where, f"{name} is a role that every cluster has", "Give it a name of its own."
+        elif not ROLE.fullmatch(str(name)):
+            yield where, f"{name!r} is no name of a role", "It is of lower-case letters, digits, dashes and dots."
+        if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
+            yield where, "is no list of rules", "Write rules as of rbac.authorization.k8s.io/v1."
+            continue
+        for index, rule in enumerate(rules):
+            yield from _rule(f"{where}[{index}]", rule)
+
+
+def _rule(where: str, rule: Entry) -> Iterator[Wrong]:
+    for key, value in rule.items():
+        if key not in RULE:
+            yield f"{where}.{key}", "is nothing that a rule has", _meant(str(key), RULE)
+        elif not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            yield f"{where}.{key}", "is no list of texts", "Write [one, another]."
+    if not rule.get("verbs"):
+        yield where, "has no verbs", "Name them: get, list, watch, create, update, patch, delete."
+    if bool(rule.get("resources")) == bool(rule.get("nonResourceURLs")):
+        yield where, "has to have resources or else nonResourceURLs", "Name one of both."
+    elif rule.get("resources") and "apiGroups" not in rule:
+        yield where, "has resources of no apiGroups", 'Name their groups; [""] is the core one.'
+
+
+def _bindings(bindings: list[tuple[str, Entry]], tenants: list[tuple[str, Entry]], roles: Entry) -> Iterator[Wrong]:
+    known = {str(tenant.get("namespace")) for _, tenant in tenants}
+    first: dict[tuple[str, str, str], str] = {}
+    for where, binding in bindings:
+        group, role = str(binding.get("group")), str(binding.get("role"))
+        if not GROUP.fullmatch(group):
+            yield f"{where}.group", f"{group!r} is no group of users", "Name one of security_users."
+        if role not in roles and role not in CLUSTER_ROLES:
+            yield f"{where}.role", f"there is no role {role}", _meant(role, {*map(str, roles), *CLUSTER_ROLES})
+        namespaces = binding.get("namespaces")
+        for namespace in namespaces if isinstance(namespaces, list) else [""]:
+            if namespace and str(namespace) not in known:
+                yield f"{where}.namespaces", f"{namespace} {NO_TENANT}", _meant(str(namespace), known)
+            key = (group, role, str(namespace))
+            if key in first:
+                yield where, f"{group} has {role} in {namespace or 'the cluster'} by {first[key]}, too", "Take one out."
+            first.setdefault(key, where)
+
+
+def _admins(
+    users: list[tuple[str, Entry]], bindings: list[tuple[str, Entry]], roles: Entry, admin: str
+) -> Iterator[Wrong]:
+    """Find users beside the admin who may do everything in the whole cluster."""
+
+    def everything(role: str) -> bool:
+        rules = roles.get(role)
+        return role == "cluster-admin" or any(
+            all("*" in (rule.get(key) or ()) for key in ("apiGroups", "resources", "verbs"))
+            for rule in (rules if isinstance(rules, list) else ())
+            if isinstance(rule, Mapping)
+        )
+
+    for where, binding in bindings:
+        if binding.get("namespaces") or not everything(str(binding.get("role"))):
+            continue
+        group = binding.get("group")
+        others = [
+            str(user.get("name"))
+            for _, user in users
+            if isinstance(user.get("groups"), list) and group in user["groups"] and user.get("name") != admin
+        ]
+        if others:
+            found = f"{', '.join(others)} would be the cluster's admin, as members of {group}"
+            yield where, found, f"Nobody but {admin or 'the admin'} is to be: give the group another role."
