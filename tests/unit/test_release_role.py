@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from checkout import REPOSITORY, load
+from helm import only, render
 from helm_records import deployment, helm_secret
 from local_server import Answer, FakeKubernetes, Received, json_answer, serving, write_kubeconfig
 from playbook_run import run_playbook
@@ -276,6 +278,57 @@ def test_the_front_end_links_to_names_of_the_sandboxs_domain(directory: Path) ->
     assert (values["env"]["SIBLING_DOMAIN"], values["env"]["PORT"], values["replicas"]) == ("example.org", "3000", 3)
     assert values["env"]["TRUSTED_PROXIES"] == "127.0.0.6,192.0.2.2"
     assert values["gateway"] == {**AROUND["gateway"], "domain": "example.org"}
+
+
+TRACED = ("business-logic", "front-end", "quote-generator")
+
+
+def environment_of(directory: Path, release: str) -> list[dict[str, Any]]:
+    """Variables of a release's container, in the order in which the chart writes them."""
+    values = load(directory / f"bin/helm.{release}.values")
+    return list(only(render(values, release), "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"])
+
+
+def test_the_programs_know_the_collector_and_what_they_are(directory: Path) -> None:
+    said = {"apps_trace_ratio": 0.25, "sandbox_apps_namespace": "shop", "sandbox_observability_namespace": "seen"}
+    assert play(directory, role="apps", **said)[1] == ""
+    for release in TRACED:
+        variables = {item["name"]: item for item in environment_of(directory, release)}
+        assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"]["value"] == "http://collector.seen.svc:4318"
+        assert variables["OTEL_TRACES_SAMPLER"]["value"] == "parentbased_traceidratio"
+        assert variables["OTEL_TRACES_SAMPLER_ARG"]["value"] == "0.25"
+        attributes = dict(part.split("=") for part in variables["OTEL_RESOURCE_ATTRIBUTES"]["value"].split(","))
+        assert attributes["k8s.namespace.name"] == "shop"
+        assert attributes["service.instance.id"] == attributes["k8s.pod.name"] == "$(K8S_POD_NAME)"
+        # Kubernetes puts in what stands before it in the list.
+        order = list(variables)
+        named = re.findall(r"\$\((\w+)\)", variables["OTEL_RESOURCE_ATTRIBUTES"]["value"])
+        assert set(named) == {"K8S_NODE_NAME", "K8S_POD_NAME", "K8S_POD_UID", "K8S_WORKLOAD_NAME"}
+        assert all(order.index(name) < order.index("OTEL_RESOURCE_ATTRIBUTES") for name in named)
+        assert all("fieldRef" in variables[name]["valueFrom"] for name in named)
+    for release in ("postgresql", "valkey", "postgresql-password", "valkey-password"):
+        assert "OTEL_" not in (directory / f"bin/helm.{release}.values").read_text()
+
+
+def test_all_traces_are_kept_where_nothing_else_is_said(directory: Path) -> None:
+    assert play(directory, role="apps")[1] == ""
+    variables = {item["name"]: item.get("value") for item in environment_of(directory, "front-end")}
+    assert variables["OTEL_TRACES_SAMPLER_ARG"] == "1.0"
+
+
+def test_nothing_is_traced_where_nothing_is_observed(directory: Path) -> None:
+    assert play(directory, role="apps", observability_enabled=False)[1] == ""
+    assert not any("OTEL_" in (directory / f"bin/helm.{release}.values").read_text() for release in TRACED)
+
+
+@pytest.mark.parametrize("share", [1.5, -0.1, 25, "half"])
+def test_a_share_of_traces_that_is_none_is_refused_before_anything_is_changed(
+    directory: Path, cluster: Cluster, share: float | str
+) -> None:
+    said = play(directory, role="apps", apps_trace_ratio=share)[1]
+    assert "apps_trace_ratio" in said
+    assert share == "half" or f"is {share}:" in said
+    assert cluster.objects == []
 
 
 def test_applications_belong_to_the_mesh(directory: Path, cluster: Cluster) -> None:
