@@ -1,77 +1,25 @@
-"""The site after a worker was lost, and everything died: the converge before this ended with its smoke tests passed."""
+"""The site after everything died: the converge before this ended with its smoke tests passed."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-import urllib.request
 from pathlib import Path
-from typing import Any
 
-from playbook_run import run_playbook
+from page_rows import rows
 
 STATE = Path(os.environ["SANDBOX_STATE_DIRECTORY"])
-PORT = os.environ["SANDBOX_LOCAL_ENDPOINT_PORT"]
 testinfra_hosts = ["ansible://machines"]
-
-
-def get(*arguments: str) -> list[dict[str, Any]]:
-    line = [str(STATE / "bin/kubectl"), f"--kubeconfig={STATE}/kubeconfig", "get", *arguments, "--output=json"]
-    return json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)["items"]
 
 
 def test_every_machine_is_well(host):
     assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"
 
 
-def rows(symbol: str) -> list[str]:
-    """The table's rows of a symbol, on the website."""
-    url = f"http://127.0.0.1:{PORT}/?symbol={symbol}"
-    request = urllib.request.Request(url, headers={"Host": f"website.localhost:{PORT}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        page = answer.read().decode()
-    return re.findall(r'<th scope="row">.*?</tr>', page, re.DOTALL)
-
-
 def test_the_data_is_still_there():
-    """The quote was added by certificates_ended.yml, after the worker was lost and before everything died."""
+    """The quote was added by everything_dies.yml, before it killed."""
     (row,) = rows("SURVIVOR")
-    assert "SURVIVOR" in row
     assert "271.8281" in row
-
-
-def test_the_database_that_was_lost_with_its_worker_was_made_anew_and_that_is_said():
-    assert rows("LOST") == []
-    assert rows("ACME") != []
-    claims = {item["metadata"]["name"]: item for item in get("persistentvolumeclaims", "--namespace=apps")}
-    claim = claims["data-postgresql-0"]
-    name = json.loads((STATE / "lost-worker.json").read_text())["name"]
-    assert claim["metadata"]["annotations"]["cicd.sandbox/lost-with-node"] == name
-    said = run_playbook("playbooks/summary.yml", "--inventory", os.environ["SANDBOX_INVENTORY"]).text
-    assert f"volume apps/data-postgresql-0, whose data was lost with {name}" in " ".join(said.split())
-
-
-def test_the_worker_that_was_lost_joined_as_another_node():
-    lost = json.loads((STATE / "lost-worker.json").read_text())
-    nodes = {node["metadata"]["name"]: node for node in get("nodes")}
-    joined = nodes.pop(lost["name"])
-    assert joined["metadata"]["uid"] != lost["uid"]
-    conditions = {entry["type"]: entry["status"] for entry in joined["status"]["conditions"]}
-    assert conditions["Ready"] == "True"
-    # Written alike, in UTC: they sort as they are.
-    since = [node["metadata"]["creationTimestamp"] for node in nodes.values()]
-    assert joined["metadata"]["creationTimestamp"] > max(since)
-
-
-def test_no_pod_waits_for_the_worker_that_was_lost():
-    name = json.loads((STATE / "lost-worker.json").read_text())["name"]
-    pods = get("pods", "--all-namespaces", f"--field-selector=spec.nodeName={name}")
-    assert pods
-    going = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
-    assert going == []
-    assert {pod["status"]["phase"] for pod in pods} <= {"Running", "Succeeded"}
 
 
 def test_the_smoke_report_says_so_too():
