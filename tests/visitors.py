@@ -22,7 +22,7 @@ NAMESPACE = "apps"
 
 # Requests a second of each of the two visitors, and how many each sends at most.
 RATE = 5
-MOST = 2000
+MOST = 6000
 # Seconds a visitor waits for an answer.
 PATIENCE = 10
 # Requests that must be answered before and after the update, so that it is known to have begun and ended well.

@@ -40,5 +40,9 @@ class ActionModule(ActionBase):
         # This process is the task's own.
         for name in set(os.environ) - set(for_own_hosts(os.environ)):
             del os.environ[name]
-        result |= self._execute_module(self.MODULE, arguments, task_vars=task_vars)
+        result |= self._execute_module(self.MODULE, self.translated(arguments), task_vars=task_vars)
         return result
+
+    def translated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments as the module takes them."""
+        return arguments

@@ -565,6 +565,8 @@ def test_without_a_gateway_nodes_lead_to_a_page() -> None:
 def test_pods_of_a_mesh_may_ask_its_control_plane() -> None:
     values = with_port(networkPolicy={"dns": {"enabled": False}}, hookJobs={"migrate": {"events": ["pre-install"]}})
     assert "istio.io/rev" not in pod(render(values))["metadata"]["labels"]
+    stays = {"revision": "canary", "namespace": "mesh", "replacePods": False}
+    assert "istio.io/rev" not in pod(render({**values, "mesh": stays}))["metadata"]["labels"]
     documents = render({**values, "mesh": {"revision": "canary", "namespace": "mesh"}})
     for kind, name in (("Deployment", "web"), ("Job", "web-migrate")):
         assert pod(documents, kind)["metadata"]["labels"]["istio.io/rev"] == "canary"

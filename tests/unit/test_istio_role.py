@@ -84,6 +84,53 @@ def test_a_revision_is_a_control_plane_of_its_own(tmp_path: Path) -> None:
     assert found["istio-base"]["values"]["defaultRevision"] == "canary"
 
 
+# What is known of control planes and pods, as the API server tells it.
+RETIRED = f"""
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {{name: cicd.sandbox.istio, tasks_from: preflight, public: true}}
+    - ansible.builtin.include_vars: {REPOSITORY}/roles/istio/vars/main.yml
+    - ansible.builtin.debug:
+        msg:
+          earlier: "{{{{ __istio_earlier }}}}"
+          followers: "{{{{ __istio_followers }}}}"
+"""
+
+
+def control_plane(release: str, revision: str) -> dict[str, Any]:
+    annotations = {"meta.helm.sh/release-name": release}
+    return {"metadata": {"name": release, "labels": {"istio.io/rev": revision}, "annotations": annotations}}
+
+
+def proxied(name: str, revision: str, phase: str = "Running", **metadata: Any) -> dict[str, Any]:
+    annotations = {"istio.io/rev": revision}
+    metadata |= {"name": name, "namespace": "apps", "annotations": annotations}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
+def test_only_pods_that_run_keep_an_earlier_control_plane(tmp_path: Path) -> None:
+    pods = [
+        proxied("moved", "canary"),
+        proxied("stays", "default"),
+        proxied("done", "old", "Succeeded"),
+        proxied("going", "old", deletionTimestamp="2026-01-01T00:00:00Z"),
+    ]
+    planes = [
+        control_plane("istiod", "default"),
+        control_plane("istiod-old", "old"),
+        control_plane("istiod-canary", "canary"),
+    ]
+    (tmp_path / "play.yml").write_text(RETIRED)
+    known = {"__istio_found": {"resources": planes}, "__istio_pods": {"resources": pods}}
+    values = {"sandbox_state_directory": str(tmp_path), "istio_revision": "canary", **known}
+    run = run_playbook(tmp_path / "play.yml", "--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}")
+    assert run.results()[-1]["msg"] == {
+        "earlier": [{"release": "istiod", "revision": "default"}, {"release": "istiod-old", "revision": "old"}],
+        "followers": [{"namespace": "apps", "pod": "stays", "revision": "default"}],
+    }
+
+
 def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
     mine = {"istiod": {"meshConfig": {"connectTimeout": "3s"}}, "mesh": {"mtls": "PERMISSIVE"}}
     found = releases(tmp_path, istio_values=mine)

@@ -17,7 +17,7 @@ metadata:
     app.kubernetes.io/part-of: {{ . }}
     {{- end }}
     {{- /* Said here too, so that pods get another proxy when the revision changes. */}}
-    {{- with .root.Values.mesh.revision }}
+    {{- with .root.Values.mesh.replacePods | ternary .root.Values.mesh.revision "" }}
     istio.io/rev: {{ . }}
     {{- end }}
     {{- with $values.podLabels }}
