@@ -137,6 +137,11 @@ unit-apps:
 molecule-%:
 	molecule test --no-command-borders -s $*
 
+# A worker is lost, certificates end; a normal run mends it.
+.PHONY: molecule-repair
+molecule-repair: artifacts
+	molecule test --no-command-borders -s repair
+
 # Nine machines play hosts of a user's, which this computer has to know by name.
 .PHONY: molecule-existing
 molecule-existing: artifacts
