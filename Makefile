@@ -142,6 +142,11 @@ molecule-%:
 molecule-repair: artifacts
 	molecule test --no-command-borders -s repair
 
+# The site with `istio_enabled: false`.
+.PHONY: molecule-without-mesh
+molecule-without-mesh: artifacts
+	molecule test --no-command-borders -s without-mesh
+
 # Nine machines play hosts of a user's, which this computer has to know by name.
 .PHONY: molecule-existing
 molecule-existing: artifacts
