@@ -15,7 +15,7 @@ from visitors import visitors
 
 pytestmark = pytest.mark.trial
 
-EARLIER = "1.31.3"
+EARLIER = "1.30.0"
 MOVED = {"istio_revision": "earlier", "sandbox_component_versions": {"istio": EARLIER}}
 # What alone holds the data follows when it is restarted for a reason of its own.
 FOLLOWS_LATER = "postgresql-0"
