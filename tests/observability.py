@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +57,28 @@ def objects(release: dict[str, Any]) -> list[dict[str, Any]]:
     arguments = [f"--namespace={release['namespace']}"]
     chart = REPOSITORY / "charts" / release.get("chart", "workload")
     return render(release["values"], release["name"], *arguments, chart=chart)
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def running(log: Path, *line: str) -> Iterator[None]:
+    """A program for as long as it is needed; it ends as it does in a pod."""
+    environment = {**os.environ, "K8S_NODE_NAME": "worker-1"}
+    with log.open("w") as out, subprocess.Popen(line, stdout=out, stderr=out, env=environment) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def configuration(release: dict[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(release["values"]["config"]["files"]["config.yaml"])
+    return config

@@ -39,6 +39,7 @@ JOBS = {
     "pods": 3,
     "prometheus": 1,
     "registry": 1,
+    "spans": 1,
 }
 
 Object = dict[str, Any]

@@ -186,6 +186,31 @@ def test_pods_of_the_mesh_ask_only_what_is_declared(tmp_path: Path) -> None:
         assert mesh["outboundTrafficPolicy"] == {"mode": mode}
 
 
+def test_proxies_tell_their_spans_where_something_is_observed(tmp_path: Path) -> None:
+    found = releases(tmp_path, observability_traces_percent=12.5)
+    mesh = found["istiod"]["values"]["meshConfig"]
+    (provider,) = mesh["extensionProviders"]
+    collector = {"service": "collector.observability.svc.cluster.local", "port": 4317}
+    assert provider == {"name": "opentelemetry", "opentelemetry": collector}
+    # The line of a request leads to its trace.
+    line = json.loads(mesh["accessLogFormat"])
+    assert line["trace_id"] == "%TRACE_ID%"
+    assert {"authority", "method", "path", "response_code", "duration"} <= set(line)
+    documents = render(found["mesh"]["values"], "mesh", "--namespace=istio-system", chart=REPOSITORY / "charts/mesh")
+    telemetry = only(documents, "Telemetry")
+    assert telemetry["metadata"]["namespace"] == "istio-system"
+    assert telemetry["spec"] == {
+        "tracing": [{"providers": [{"name": "opentelemetry"}], "randomSamplingPercentage": 12.5}]
+    }
+
+
+def test_nothing_is_traced_where_nothing_is_observed(tmp_path: Path) -> None:
+    found = releases(tmp_path, observability_enabled=False)
+    assert "extensionProviders" not in found["istiod"]["values"]["meshConfig"]
+    documents = render(found["mesh"]["values"], "mesh", "--namespace=istio-system", chart=REPOSITORY / "charts/mesh")
+    assert "Telemetry" not in {item["kind"] for item in documents}
+
+
 @pytest.mark.parametrize("revision", ["", "canary"])
 def test_a_namespace_answers_nobody_that_is_not_declared(revision: str) -> None:
     chart = REPOSITORY / "charts/namespace"

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
-import subprocess
 import time
 import urllib.parse
 import urllib.request
@@ -20,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from helm import only, run, tool
-from observability import objects, releases
+from observability import configuration, free_ports, objects, releases, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PLANTED = "h8nter2xyz"
@@ -112,31 +109,6 @@ def written(path: Path, text: str, stream: str = "stdout") -> None:
             for part in parts[:-1]:
                 file.write(f"{now} {stream} P {part}\n")
             file.write(f"{now} {stream} F {parts[-1]}\n")
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-@contextlib.contextmanager
-def running(log: Path, *line: str) -> Iterator[None]:
-    """A program for as long as it is needed; it ends as it does in a pod."""
-    environment = {**os.environ, "K8S_NODE_NAME": "worker-1"}
-    with log.open("w") as out, subprocess.Popen(line, stdout=out, stderr=out, env=environment) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def configuration(release: dict[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(release["values"]["config"]["files"]["config.yaml"])
-    return config
 
 
 class Way:

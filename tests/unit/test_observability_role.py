@@ -40,6 +40,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         "alertmanager",
         "prometheus",
         "victorialogs",
+        "jaeger",
         "collector",
         "agent",
     ]
@@ -49,6 +50,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         "alertmanager": None,
         "prometheus": ["observability"],
         "victorialogs": None,
+        "jaeger": None,
         "collector": ["observability"],
         "agent": None,
     }
@@ -65,6 +67,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         ("alertmanager", "alertmanager"),
         ("prometheus", "prometheus"),
         ("victorialogs", "victoria_logs"),
+        ("jaeger", "jaeger"),
         ("collector", "otel_collector"),
         ("agent", "otel_collector"),
     ],
@@ -98,7 +101,7 @@ def test_tokens_are_bound_to_the_pod_and_end_within_the_hour(found: dict[str, di
     assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-@pytest.mark.parametrize("name", ["alertmanager", "victorialogs", "agent"])
+@pytest.mark.parametrize("name", ["alertmanager", "victorialogs", "jaeger", "agent"])
 def test_who_asks_nothing_of_the_api_has_no_token(found: dict[str, dict[str, Any]], name: str) -> None:
     pod = only(objects(found[name]), found[name]["values"]["kind"])["spec"]["template"]["spec"]
     assert not [volume for volume in pod["volumes"] if "projected" in volume]
@@ -124,6 +127,7 @@ def test_pages_are_for_the_gateway_alone(found: dict[str, dict[str, Any]]) -> No
         "alertmanager": "alerts",
         "prometheus": "prometheus",
         "victorialogs": "logs",
+        "jaeger": "traces",
         "collector": None,
         "agent": None,
     }
@@ -186,6 +190,7 @@ def test_all_that_stands_is_looked_at(scrape: dict[str, Any]) -> None:
         "pods",
         "prometheus",
         "registry",
+        "spans",
     }
     machines = {config["labels"]["instance"]: config["targets"] for config in scrape["machines"]["static_configs"]}
     assert len(machines) == 7

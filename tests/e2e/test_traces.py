@@ -1,0 +1,125 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One request, from its trace to a metric and to a line of a log, each found at its page."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+from live_cluster import Object, get, until
+
+PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
+# Seconds within which a request has to be found.
+SOON = 15
+GATEWAY = "istio-ingressgateway.istio-ingress"
+
+
+def ask(page: str, path: str, headers: dict[str, str] | None = None, **form: str) -> tuple[int, str]:
+    """Status and body of what a page answers, as a browser asks for it."""
+    content = urllib.parse.urlencode(form).encode() if form else None
+    headers = {"Host": f"{page}.localhost:{PORT}", **(headers or {})}
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, headers)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def visit(trace: str, parent: str, flags: str = "01") -> None:
+    headers = {"traceparent": f"00-{trace}-{parent}-{flags}"}
+    assert ask("website", f"/?access_token={trace[:8]}", headers)[0] == 200
+
+
+def spans(trace: str) -> dict[str, list[Object]]:
+    """Spans by the service that they are of."""
+    status, text = ask("traces", f"/api/traces/{trace}")
+    if status != 200:
+        return {}
+    (found,) = json.loads(text)["data"]
+    services = {name: process["serviceName"] for name, process in found["processes"].items()}
+    by_service: dict[str, list[Object]] = {}
+    for span in found["spans"]:
+        by_service.setdefault(services[span["processID"]], []).append(span)
+    return by_service
+
+
+@pytest.fixture(scope="module")
+def request_made() -> tuple[str, str]:
+    """A trace and the span that its caller says is its own."""
+    trace, parent = secrets.token_hex(16), secrets.token_hex(8)
+    visit(trace, parent)
+    return trace, parent
+
+
+def test_a_request_is_soon_found_by_its_trace_with_the_gateways_span(request_made: tuple[str, str]) -> None:
+    trace, parent = request_made
+    found = until(lambda: (by := spans(trace)) and {GATEWAY, "front-end.apps"} <= set(by) and by, SOON)
+    assert found, sorted(spans(trace))
+    first = [span for span in found[GATEWAY] if parent in [reference["spanID"] for reference in span["references"]]]
+    assert len(first) == 1
+    # The application's proxy goes on where the gateway was.
+    ids = {span["spanID"] for service in found.values() for span in service}
+    parents = {reference["spanID"] for span in found["front-end.apps"] for reference in span["references"]}
+    assert parents <= ids
+    tags = {tag["key"]: tag["value"] for tag in first[0]["tags"]}
+    assert "access_token=[redacted]" in tags["http.url"]
+    assert trace[:8] not in json.dumps(tags)
+
+
+def test_a_span_says_which_pod_it_is_of(request_made: tuple[str, str]) -> None:
+    trace, _parent = request_made
+    until(lambda: GATEWAY in spans(trace), SOON)
+    (text,) = [ask("traces", f"/api/traces/{trace}")[1]]
+    (process,) = [p for p in json.loads(text)["data"][0]["processes"].values() if p["serviceName"] == GATEWAY]
+    tags = {tag["key"]: tag["value"] for tag in process["tags"]}
+    pods = {item["metadata"]["name"] for item in get("pods", "--namespace=istio-ingress")["items"]}
+    assert tags["k8s.pod.name"] in pods
+    assert tags["k8s.namespace.name"] == "istio-ingress"
+
+
+def test_its_trace_is_an_exemplar_of_the_gateways_duration(request_made: tuple[str, str]) -> None:
+    trace, _parent = request_made
+    series = f'traces_span_metrics_duration_seconds_bucket{{service_name="{GATEWAY}"}}'
+
+    def exemplars() -> list[str]:
+        now = time.time()
+        form = {"query": series, "start": str(now - 300), "end": str(now)}
+        answer = json.loads(ask("prometheus", "/api/v1/query_exemplars", **form)[1])
+        return [each["labels"]["trace_id"] for found in answer["data"] for each in found["exemplars"]]
+
+    assert until(lambda: trace in exemplars(), 2 * SOON), exemplars()[-5:]
+
+
+def test_the_gateways_access_log_leads_to_the_trace(request_made: tuple[str, str]) -> None:
+    trace, _parent = request_made
+    query = f'_time:5m {{k8s.namespace.name="istio-ingress"}} trace_id:="{trace}"'
+    text = until(lambda: ask("logs", "/select/logsql/query", query=query)[1], SOON)
+    (line,) = [json.loads(each) for each in text.splitlines()]
+    assert (line["method"], line["response_code"]) == ("GET", "200")
+    assert line["path"] == "/?access_token=[redacted]"
+
+
+def test_who_decides_against_a_trace_has_none() -> None:
+    trace, parent = secrets.token_hex(16), secrets.token_hex(8)
+    visit(trace, parent, flags="00")
+    visit(later := secrets.token_hex(16), parent)
+    assert until(lambda: spans(later), SOON)
+    assert spans(trace) == {}
+
+
+def test_services_and_who_asks_whom_are_counted() -> None:
+    def names(query: str) -> set[str]:
+        answer = json.loads(ask("prometheus", "/api/v1/query", query=query)[1])
+        return {next(iter(each["metric"].values())) for each in answer["data"]["result"]}
+
+    assert until(lambda: GATEWAY in names("sum by (service_name) (traces_span_metrics_calls_total)"), 2 * SOON)
+    query = f'sum by (server) (traces_service_graph_request_total{{client="{GATEWAY}"}})'
+    assert until(lambda: "front-end.apps" in names(query), 2 * SOON)
