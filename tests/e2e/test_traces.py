@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import secrets
@@ -61,14 +62,19 @@ def request_made() -> tuple[str, str]:
 
 def test_a_request_is_soon_found_by_its_trace_with_the_gateways_span(request_made: tuple[str, str]) -> None:
     trace, parent = request_made
-    found = until(lambda: (by := spans(trace)) and {GATEWAY, "front-end.apps"} <= set(by) and by, SOON)
+
+    def complete() -> dict[str, list[Object]]:
+        """Spans of whoever it passed; none as long as the parent of one of the application's proxy is missing."""
+        by = spans(trace)
+        ids = {span["spanID"] for service in by.values() for span in service}
+        # The application's proxy goes on where the gateway was, and where the application was.
+        parents = {reference["spanID"] for span in by.get("front-end.apps", []) for reference in span["references"]}
+        return by if {GATEWAY, "front-end.apps"} <= set(by) and parents <= ids else {}
+
+    found = until(complete, SOON)
     assert found, sorted(spans(trace))
     first = [span for span in found[GATEWAY] if parent in [reference["spanID"] for reference in span["references"]]]
     assert len(first) == 1
-    # The application's proxy goes on where the gateway was.
-    ids = {span["spanID"] for service in found.values() for span in service}
-    parents = {reference["spanID"] for span in found["front-end.apps"] for reference in span["references"]}
-    assert parents <= ids
     tags = {tag["key"]: tag["value"] for tag in first[0]["tags"]}
     assert "access_token=[redacted]" in tags["http.url"]
     assert trace[:8] not in json.dumps(tags)
@@ -123,3 +129,100 @@ def test_services_and_who_asks_whom_are_counted() -> None:
     assert until(lambda: GATEWAY in names("sum by (service_name) (traces_span_metrics_calls_total)"), 2 * SOON)
     query = f'sum by (server) (traces_service_graph_request_total{{client="{GATEWAY}"}})'
     assert until(lambda: "front-end.apps" in names(query), 2 * SOON)
+
+
+def published(trace: str, parent: str) -> str:
+    """The id of a visitor's trace, to whom a quote was delivered that another one has just added."""
+    visitor = secrets.token_hex(16)
+    headers = {"Host": f"website.localhost:{PORT}", "traceparent": f"00-{visitor}-{parent}-01"}
+    connection = http.client.HTTPConnection("127.0.0.1", int(PORT), timeout=30)
+    try:
+        connection.request("GET", "/events", headers=headers)
+        stream = connection.getresponse()
+        # The id tells that the visitor is live.
+        while not stream.readline().startswith(b"id: "):
+            pass
+        context = {"traceparent": f"00-{trace}-{parent}-01"}
+        ask("website", "/", context, symbol="TRACED", price="1.5", currency="USD")
+        while b"TRACED" not in stream.readline():
+            pass
+    finally:
+        connection.close()
+    return visitor
+
+
+@pytest.fixture(scope="module")
+def quote_added() -> tuple[str, str, str]:
+    """A trace, the span that its caller says is its own, and the trace of the visitor who watched."""
+    trace, parent = secrets.token_hex(16), secrets.token_hex(8)
+    return trace, parent, published(trace, parent)
+
+
+def applications(trace: str) -> dict[str, Object]:
+    """Spans that the applications have themselves, by name."""
+    by = spans(trace)
+    return {span["operationName"]: span for name in ("front-end", "business-logic") for span in by.get(name, [])}
+
+
+def ancestors(trace: str, span: Object) -> list[str]:
+    """Names of the spans above one, the nearest first, and at last the id of the caller's."""
+    known = {one["spanID"]: one for service in spans(trace).values() for one in service}
+    names: list[str] = []
+    found: Object | None = span
+    while found is not None:
+        above = next(str(reference["spanID"]) for reference in found["references"] if reference["traceID"] == trace)
+        found = known.get(above)
+        names.append(above if found is None else found["operationName"])
+    return names
+
+
+def test_a_quote_is_one_trace_from_the_gateway_to_the_database(quote_added: tuple[str, str, str]) -> None:
+    trace, parent, _visitor = quote_added
+    expected = {"POST /", "POST /api/quotes/", "validate quote", "store quote", "INSERT quotes_quote"}
+    expected |= {"publish quotes:events", "EVAL quotes:events", "deliver quotes:events", "deliver to visitors"}
+    assert until(lambda: expected <= applications(trace).keys(), SOON), applications(trace).keys()
+    found = applications(trace)
+    above = ancestors(trace, found["INSERT quotes_quote"])
+    own = [name for name in above if name in found]
+    assert own == ["store quote", "POST /api/quotes/", "POST", "request handler /", "POST /"]
+    assert above[-1] == parent
+    assert ancestors(trace, found["EVAL quotes:events"])[:2] == ["publish quotes:events", "POST /api/quotes/"]
+
+
+def test_its_delivery_belongs_to_it_and_is_linked_to_the_visitors_stream(quote_added: tuple[str, str, str]) -> None:
+    trace, _parent, visitor = quote_added
+
+    def links() -> set[str]:
+        found = [span for span in spans(trace).get("front-end", []) if span["operationName"] == "deliver to visitors"]
+        return {reference["traceID"] for span in found for reference in span["references"]}
+
+    assert until(lambda: {trace, visitor} <= links(), SOON), links()
+    deliver = applications(trace)["deliver to visitors"]
+    assert ancestors(trace, deliver)[:2] == ["deliver quotes:events", "publish quotes:events"]
+
+
+@pytest.mark.parametrize("application", ["front-end", "business-logic"])
+def test_a_line_of_each_application_leads_to_its_span(application: str, quote_added: tuple[str, str, str]) -> None:
+    trace, _parent, _visitor = quote_added
+    query = f'_time:5m {{k8s.namespace.name="apps"}} trace_id:="{trace}" k8s.container.name:="{application}"'
+    text = until(lambda: ask("logs", "/select/logsql/query", query=query)[1], SOON)
+    lines = [json.loads(each) for each in text.splitlines()]
+    assert lines, query
+    ids = {line["span_id"] for line in lines}
+    assert until(lambda: ids <= {span["spanID"] for span in spans(trace)[application]}, SOON), ids
+
+
+@pytest.mark.parametrize("application", ["front-end", "business-logic"])
+def test_a_trace_is_an_exemplar_of_each_applications_duration(application: str) -> None:
+    trace = secrets.token_hex(16)
+    series = f'http_request_duration_seconds_bucket{{namespace="apps",app="{application}"}}'
+
+    def found() -> bool:
+        # Again each time: of a bucket's requests the last one before Prometheus looks is kept.
+        visit(trace, secrets.token_hex(8))
+        now = time.time()
+        form = {"query": series, "start": str(now - 300), "end": str(now)}
+        answer = json.loads(ask("prometheus", "/api/v1/query_exemplars", **form)[1])
+        return any(each["labels"]["trace_id"] == trace for one in answer["data"] for each in one["exemplars"])
+
+    assert until(found, 3 * SOON)
