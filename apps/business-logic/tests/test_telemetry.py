@@ -454,19 +454,19 @@ class TestProcess:
                 "has no name": "http://collector.observability.invalid:4318",
             }[kind]
             settings = variables(endpoint, tmp_path, OTEL_BSP_MAX_QUEUE_SIZE="64", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="16")
-            settings["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"
+            settings["OTEL_EXPORTER_OTLP_TIMEOUT"] = "5"
             with Server(tmp_path / "log", **settings) as server:
                 slowest = 0.0
                 for _ in range(100):
                     began = time.monotonic()
                     assert server.get("/api/openapi.json").status == 200
                     slowest = max(slowest, time.monotonic() - began)
-                # Whoever waited for the collector would wait for a second and more.
-                assert slowest < 0.9
+                # Whoever waited for the collector would wait for as long as an attempt may take.
+                assert slowest < 4
                 eventually(lambda: len(complaints(server)) > 0, "the log says so")
                 server.get("/api/openapi.json")
                 began = time.monotonic()
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 15
         assert len(complaints(server)) == 1, complaints(server)
         (line,) = complaints(server)
         assert line["level"] == "warning"

@@ -364,7 +364,7 @@ for (const kind of ['refuses', 'is silent', 'answers 503', 'has no name']) {
     }[kind];
     const site = await startProcess(t, api.url, {
       OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
-      OTEL_EXPORTER_OTLP_TIMEOUT: '1000',
+      OTEL_EXPORTER_OTLP_TIMEOUT: '5000',
       OTEL_BSP_MAX_QUEUE_SIZE: '16',
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '8',
     });
@@ -374,12 +374,12 @@ for (const kind of ['refuses', 'is silent', 'answers 503', 'has no name']) {
       assert.equal((await site.get('/')).status, 200);
       slowest = Math.max(slowest, Date.now() - begun);
     }
-    // Who waited for the collector would wait for a second and more.
-    assert(slowest < 900, `${slowest} ms`);
+    // Who waited for the collector would wait for as long as an attempt may take.
+    assert(slowest < 4000, `${slowest} ms`);
     await until(() => complaints(site).length > 0, 'the log says so');
     const { code, ms } = await site.stop();
     assert.equal(code, 0);
-    assert(ms < 8000, `${ms} ms to the end`);
+    assert(ms < 15_000, `${ms} ms to the end`);
     assert.deepEqual(complaints(site).map(({ message }) => message), ['spans are lost: the collector does not take them']);
     assert.equal(complaints(site)[0].endpoint, endpoint);
     assert(complaints(site)[0].reason);
