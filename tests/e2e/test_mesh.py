@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 from helm import run
 from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, try_kubectl, until
+from visitors import visitors
 
 PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 GATEWAY = {"namespace": "istio-ingress", "name": "sandbox"}
@@ -195,3 +196,20 @@ def test_proxies_write_access_logs_as_json() -> None:
     entries = until(gateway_log, 20)
     assert entries
     assert {"authority", "method", "path", "duration", "upstream_cluster"} <= set(entries[-1])
+
+
+def gateways() -> dict[str, str]:
+    """Pod → node of the gateways before the pages, those that are going included."""
+    found = get("pods", f"--namespace={GATEWAY['namespace']}", "--selector=app=istio-ingressgateway")["items"]
+    return {pod["metadata"]["uid"]: pod["spec"].get("nodeName", "") for pod in found}
+
+
+def test_new_gateways_lose_no_request() -> None:
+    """Each worker takes one: a new one has to find its place beside the old ones."""
+    before = gateways()
+    deployment = [f"--namespace={GATEWAY['namespace']}", "--request-timeout=0", "rollout"]
+    with visitors():
+        kubectl(*deployment, "restart", "deployment/istio-ingressgateway")
+        kubectl(*deployment, "status", "deployment/istio-ingressgateway", "--timeout=240s")
+        assert until(lambda: not before.keys() & gateways().keys())
+    assert sorted(gateways().values()) == sorted(before.values())
