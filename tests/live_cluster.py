@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ STATE = Path(
 )
 KUBECONFIG = STATE / "kubeconfig"
 KUBECTL = [str(STATE / "bin/kubectl"), f"--kubeconfig={KUBECONFIG}", "--request-timeout=20s"]
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 IMAGE = "docker.io/library/busybox:latest"
 
 Object = dict[str, Any]
@@ -39,6 +41,35 @@ def try_kubectl(*arguments: str, stdin: str | None = None) -> subprocess.Complet
 def get(*arguments: str) -> Object:
     answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
     return answer
+
+
+@functools.cache
+def nodes() -> dict[str, Object]:
+    return {node["metadata"]["name"]: node for node in get("nodes")["items"]}
+
+
+def control_planes() -> list[str]:
+    return [name for name, node in nodes().items() if CONTROL_PLANE in node["metadata"]["labels"]]
+
+
+def workers() -> list[str]:
+    return [name for name in nodes() if name not in control_planes()]
+
+
+def on(node: str, *line: str) -> str:
+    """Run a command on a machine, as root over SSH."""
+    addresses = {entry["type"]: entry["address"] for entry in nodes()[node]["status"]["addresses"]}
+    options = [
+        "-Fnone",
+        f"-oUserKnownHostsFile={STATE}/ssh/known_hosts",
+        "-oBatchMode=yes",
+        "-oIdentitiesOnly=yes",
+        f"-i{STATE}/ssh/id_ed25519",
+    ]
+    command = ["ssh", *options, f"root@{addresses['InternalIP']}", *line]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, f"{node}: {' '.join(line)} ended with {run.returncode}\n{run.stdout}{run.stderr}"
+    return run.stdout
 
 
 def apply(*objects: Object) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import json
 import secrets
 import ssl
@@ -19,40 +18,25 @@ from typing import Any
 
 import pytest
 import yaml
-from live_cluster import IMAGE, KUBECONFIG, KUBECTL, STATE, Object, apply, get, kubectl, until
+from live_cluster import (
+    CONTROL_PLANE,
+    IMAGE,
+    KUBECONFIG,
+    KUBECTL,
+    STATE,
+    Object,
+    apply,
+    control_planes,
+    get,
+    kubectl,
+    nodes,
+    on,
+    until,
+    workers,
+)
 
-CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 PACKING = "batch-packing"
 HOSTNAME = "kubernetes.io/hostname"
-
-
-@functools.cache
-def nodes() -> dict[str, Object]:
-    return {node["metadata"]["name"]: node for node in get("nodes")["items"]}
-
-
-def control_planes() -> list[str]:
-    return [name for name, node in nodes().items() if CONTROL_PLANE in node["metadata"]["labels"]]
-
-
-def workers() -> list[str]:
-    return [name for name in nodes() if name not in control_planes()]
-
-
-def on(node: str, *line: str) -> str:
-    """Run a command on a machine, as root over SSH."""
-    addresses = {entry["type"]: entry["address"] for entry in nodes()[node]["status"]["addresses"]}
-    options = [
-        "-Fnone",
-        f"-oUserKnownHostsFile={STATE}/ssh/known_hosts",
-        "-oBatchMode=yes",
-        "-oIdentitiesOnly=yes",
-        f"-i{STATE}/ssh/id_ed25519",
-    ]
-    command = ["ssh", *options, f"root@{addresses['InternalIP']}", *line]
-    run = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert run.returncode == 0, f"{node}: {' '.join(line)} ended with {run.returncode}\n{run.stdout}{run.stderr}"
-    return run.stdout
 
 
 def pod(name: str, *command: str, labels: dict[str, str] | None = None, **spec: Any) -> Object:

@@ -17,15 +17,28 @@ from typing import Any
 
 import pytest
 import yaml
-from checkout import REPOSITORY, load
+from checkout import REPOSITORY
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from helm import manifests, run
-from live_cluster import KUBECTL, STATE, Object, apply, get, kubectl, sleeper, standing, try_kubectl, until
+from live_cluster import (
+    KUBECTL,
+    STATE,
+    Object,
+    apply,
+    control_planes,
+    get,
+    kubectl,
+    on,
+    sleeper,
+    standing,
+    try_kubectl,
+    until,
+)
 
 TENANTS = ["dev", "prod", "apps"]
 USERS = ["dev-user", "viewer", "prod-user"]
-MATRIX = load(REPOSITORY / "roles/security/files/matrix.yml")
+MATRIX = json.loads((STATE / "access-matrix.json").read_text())
 SUFFIX = secrets.token_hex(3)
 
 
@@ -395,3 +408,85 @@ def test_a_pod_is_no_service_account_whose_token_its_bringer_may_not_make() -> N
         assert f"may not be ServiceAccount robot-{SUFFIX} for dev-user, who may make no token of it" in refused.stderr
         allowed = brought("admin", described, "--dry-run=server")
         assert allowed.returncode == 0, allowed.stderr
+
+
+# --- the audit log ---------------------------------------------------------------------------------------------------
+
+
+def audited(name: str, **expected: Any) -> list[Object]:
+    """Events of the audit log of an object of that name, once there is one with all that is expected."""
+
+    def matching() -> list[Object]:
+        command = f"grep -h -F {name} /var/log/kubernetes/audit.log || true"
+        lines = [line for plane in control_planes() for line in on(plane, command).splitlines()]
+        found = [json.loads(line) for line in lines]
+        flat = [
+            (event, {"verb": event["verb"], "user": event["user"]["username"], **(event.get("objectRef") or {})})
+            for event in found
+        ]
+        return [event for event, facts in flat if expected.items() <= facts.items()]
+
+    found: list[Object] = until(matching, 15)
+    return found
+
+
+def test_whoever_read_a_secret_or_tried_is_in_the_audit_log() -> None:
+    admin, viewer = (named(user, NameOID.COMMON_NAME)[0] for user in ("admin", "viewer"))
+    with standing(secret("dev")):
+        assert as_user("admin", "--namespace=dev", "get", "secret", SECRET).returncode == 0
+        assert as_user("viewer", "--namespace=dev", "get", "secret", SECRET).returncode != 0
+        (event, *_) = audited(SECRET, verb="get", resource="secrets", namespace="dev", user=admin)
+        assert event["responseStatus"]["code"] == 200
+        assert "administrators" in event["user"]["groups"]
+        (event, *_) = audited(SECRET, verb="get", resource="secrets", namespace="dev", user=viewer)
+        assert event["responseStatus"]["code"] == 403
+        # What it holds is in no line.
+        encoded = base64.b64encode(VALUE.encode()).decode()
+        for plane in control_planes():
+            assert on(plane, f"grep -c -e {VALUE} -e {encoded} /var/log/kubernetes/audit.log || true").strip() == "0"
+
+
+def test_a_node_that_reads_a_secret_is_in_the_audit_log() -> None:
+    with standing(secret("dev")):
+        node = control_planes()[0]
+        path = f"/api/v1/namespaces/dev/secrets/{SECRET}"
+        on(node, f"kubectl --kubeconfig=/etc/kubernetes/kubelet.conf get --raw={path} || true")
+        (event, *_) = audited(SECRET, verb="get", resource="secrets", user=f"system:node:{node}")
+        assert event["responseStatus"]["code"] == 403
+
+
+def test_whoever_runs_commands_in_a_pod_is_in_the_audit_log() -> None:
+    pods = get("pods", "--namespace=apps", "--selector=app=front-end")["items"]
+    name = pods[0]["metadata"]["name"]
+    as_user("admin", "--namespace=apps", "exec", name, "--container=front-end", "--", "true")
+    as_user("viewer", "--namespace=apps", "exec", name, "--container=front-end", "--", "true")
+    codes = {}
+    for user in ("admin", "viewer"):
+        asker = named(user, NameOID.COMMON_NAME)[0]
+        events = audited(name, resource="pods", subresource="exec", namespace="apps", user=asker)
+        codes[user] = events[-1]["responseStatus"]["code"]
+    assert codes == {"admin": 101, "viewer": 403}
+
+
+def test_whoever_changed_rights_is_in_the_audit_log_with_what_was_changed() -> None:
+    binding: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": f"rights-{SUFFIX}", "namespace": "dev"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": f"strangers-{SUFFIX}"}],
+    }
+    assert brought("admin", binding).returncode == 0
+    kubectl("delete", "rolebinding", f"rights-{SUFFIX}", "--namespace=dev")
+    admin = named("admin", NameOID.COMMON_NAME)[0]
+    (event, *_) = audited(f"rights-{SUFFIX}", verb="create", resource="rolebindings", user=admin)
+    assert event["requestObject"]["subjects"][0]["name"] == f"strangers-{SUFFIX}"
+    assert audited(f"rights-{SUFFIX}", verb="delete", resource="rolebindings")
+
+
+def test_the_use_of_the_break_glass_kubeconfig_is_in_the_audit_log() -> None:
+    name = f"glass-{SUFFIX}"
+    line = [KUBECTL[0], f"--kubeconfig={STATE / 'break-glass.kubeconfig'}", "get", "configmap", name]
+    subprocess.run(line, check=False, capture_output=True)
+    (event, *_) = audited(name, verb="get", resource="configmaps")
+    assert (event["user"]["username"], "system:masters" in event["user"]["groups"]) == ("kubernetes-super-admin", True)

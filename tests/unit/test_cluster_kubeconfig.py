@@ -126,3 +126,27 @@ def test_what_keeps_them_out_is_found_before_there_is_a_cluster(home: Home) -> N
     assert said["findings"] == [
         f"the user's kubeconfig: {home.path}/null: Is a device, not a file; nothing was changed"
     ]
+
+
+def test_users_that_the_inventory_has_no_more_are_forgotten(home: Home) -> None:
+    home.has_cluster()
+    users = home.state / "users"
+    users.mkdir()
+    for context in ("dev-user@dev", "viewer@dev"):
+        shutil.copy(home.state / "kubeconfig", users / f"{context}.kubeconfig")
+    home.run("kubeconfig", str(home.mine))
+    playbook = home.path / "forget.yml"
+    playbook.write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.set_fact: {__security_certificates: {unwanted: [viewer@dev]}}\n"
+        "    - ansible.builtin.include_role: {name: cicd.sandbox.security, tasks_from: unwanted}\n",
+        encoding="utf-8",
+    )
+    # Whatever KUBECONFIG is by now.
+    where = {"HOME": str(home.path), "KUBECONFIG": f"{home.path}/other"}
+    run = run_playbook(playbook, "--inventory=inventories/dev", **where)
+    assert run.stats["localhost"]["changed"] == 2
+    merged = yaml.safe_load(home.mine.read_text(encoding="utf-8"))
+    assert sorted(item["name"] for item in merged["contexts"]) == ["dev-admin@dev", "dev-user@dev"]
+    assert sorted(item["name"] for item in merged["users"]) == ["dev-admin", "dev-user@dev"]
+    assert [path.name for path in users.iterdir()] == ["dev-user@dev.kubeconfig"]

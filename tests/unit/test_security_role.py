@@ -300,6 +300,42 @@ def test_what_pods_may_use_has_names(grant: dict[str, Any], words: str) -> None:
     assert shop(pods=[{"app": "web", "secrets": ["session"]}, {"service_accounts": ["web"]}]) == []
 
 
+def matrix(**changes: Any) -> list[str]:
+    entry = {"user": "anna", "namespaces": ["shop"], "can": ["get pods"], "cannot": [["get secrets"]]} | changes
+    return rights(security_matrix=[entry])
+
+
+def test_a_sound_matrix_is_taken() -> None:
+    assert matrix() == []
+    lines = ["patch deployments.apps/scale", "approve signers.certificates.k8s.io", "* *", "get *.*"]
+    assert matrix(user="admin", namespaces=["", "kube-system"], can=lines, cannot=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"user": "ana"}, "security_matrix[0].user: ana is none of security_users (all.yml:15). Did you mean anna?"),
+        ({"namespaces": ["shpo"]}, "security_matrix[0].namespaces: shpo is no tenant's namespace"),
+        ({"namespaces": []}, "security_matrix[0].namespaces: is empty"),
+        ({"can": ["pods"]}, "security_matrix[0].can: 'pods' is no line of the matrix"),
+        ({"can": ["get Pods"]}, "'get Pods' is no line of the matrix"),
+        ({"cannot": [["gte secrets"]]}, "'gte secrets': there is no verb gte"),
+        ({"cannot": ["get pods"]}, "security_matrix[0]: anna cannot get pods in shop, and can by security_matrix[0]"),
+        ({"can": [], "cannot": []}, "security_matrix[0]: says nothing"),
+    ],
+)
+def test_lines_that_name_nobody_or_say_yes_and_no(changes: dict[str, Any], words: str) -> None:
+    (finding,) = matrix(**changes)
+    assert words in finding
+
+
+def test_the_roles_own_matrix_is_sound() -> None:
+    own = load(REPOSITORY / "roles/security/files/matrix.yml")
+    tenants = [SHOP | {"namespace": name} for name in ("dev", "prod", "apps")]
+    users = [{"name": name, "groups": ["any"]} for name in ("dev-user", "viewer", "prod-user")]
+    assert findings(security_tenants=tenants, security_users=users, security_matrix=own) == []
+
+
 def test_the_roles_own_rights_are_those_of_the_tenants(tmp_path: Path) -> None:
     run = play(tmp_path)
     assert run.returncode == 0, run.text

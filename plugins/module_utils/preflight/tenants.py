@@ -40,6 +40,7 @@ NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,43}[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 NO_TENANT = "is no tenant's namespace"
+NO_USER = "is none of security_users"
 # The cluster's own: what guards tenants would end it.
 RESERVED = {"default", "istio-egress", "istio-ingress", "istio-system", "local-path-storage", "observability"}
 LIMITS = ("default_requests", "default_limits", "max_limits")
@@ -61,13 +62,14 @@ def check_security(values: Mapping[str, Any], origin: Origin, admin: str = "") -
         *_roles(roles),
         *_bindings(bindings, tenants, roles),
         *_admins(users, bindings, roles, admin),
+        *_matrix(_entries(values, "security_matrix"), users, tenants),
     ]
     origins = {variable: origin(variable) for variable in values}
     return [
         Finding(where, what, origins.get(_variable(where)) or "defaults of the role security", remedy)
         for where, what, remedy in found
         # Whoever names tenants of their own need not name users and rights anew: those of other tenants have no effect.
-        if not what.endswith(NO_TENANT) or origins.get(_variable(where))
+        if not what.endswith((NO_TENANT, NO_USER)) or origins.get(_variable(where))
     ]
 
 
@@ -346,3 +348,60 @@ def _admins(
         if others:
             found = f"{', '.join(others)} would be the cluster's admin, as members of {group}"
             yield where, found, f"Nobody but {admin or 'the admin'} is to be: give the group another role."
+
+
+# --- matrix ----------------------------------------------------------------------------------------------------------
+
+VERBS = (
+    *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
+    *("approve", "bind", "escalate", "impersonate", "sign", "use", "*"),
+)
+LINE = re.compile(r"(?P<verb>\S+) (?P<resource>[a-z]+|\*)(\.[a-z0-9.-]+|\.\*)?(/[a-z]+)?")
+ELSEWHERE = {"", "kube-system"}
+
+
+def _lines(value: object) -> Iterator[str]:
+    """Return the lines of a list, and of lists in it."""
+    for line in value if isinstance(value, list) else ():
+        if isinstance(line, list):
+            yield from _lines(line)
+        else:
+            yield str(line)
+
+
+def _matrix(
+    matrix: list[tuple[str, Entry]], users: list[tuple[str, Entry]], tenants: list[tuple[str, Entry]]
+) -> Iterator[Wrong]:
+    names = {"admin", *(str(user.get("name")) for _, user in users)}
+    known = {*ELSEWHERE, *(str(tenant.get("namespace")) for _, tenant in tenants)}
+    said: dict[tuple[str, str, str], tuple[str, str]] = {}
+    for where, entry in matrix:
+        user = str(entry.get("user"))
+        if user not in names:
+            yield f"{where}.user", f"{user} {NO_USER}", _meant(user, names)
+        namespaces = entry.get("namespaces")
+        namespaces = [str(name) for name in namespaces] if isinstance(namespaces, list) else []
+        if not namespaces:
+            yield f"{where}.namespaces", "is empty", 'Name one; "" is the whole cluster.'
+        for name in namespaces:
+            if name not in known:
+                yield f"{where}.namespaces", f"{name} {NO_TENANT}", _meant(name, known)
+        for answer in ("can", "cannot"):
+            for line in _lines(entry.get(answer)):
+                yield from _line(f"{where}.{answer}", line)
+                for name in namespaces:
+                    before, place = said.setdefault((user, name, line), (answer, where))
+                    if before != answer:
+                        found = f"{user} {answer} {line} in {name or 'the cluster'}, and {before} by {place}"
+                        yield where, found, "Take one of both out."
+        if not [*_lines(entry.get("can")), *_lines(entry.get("cannot"))]:
+            yield where, "says nothing", "Give it lines in can or cannot."
+
+
+def _line(where: str, line: str) -> Iterator[Wrong]:
+    match = LINE.fullmatch(line)
+    if match is None:
+        remedy = "Write a verb and a resource, such as get pods, create pods/exec, patch deployments.apps/scale."
+        yield where, f"{line!r} is no line of the matrix", remedy
+    elif match["verb"] not in VERBS:
+        yield where, f"{line!r}: there is no verb {match['verb']}", _meant(match["verb"], VERBS)
