@@ -66,8 +66,8 @@ def test_another_revision_loses_no_request_and_the_first_one_comes_back() -> Non
         assert until(lambda: list(control_planes()) == ["earlier"])
         assert set(proxies().values()) == {"earlier"}
     finally:
-        # Without visitors: this early 1.30 takes the listeners from gateways that still follow it as soon as another revision
-        # is the default one. Later versions serve Gateways whoever they belong to.
+        # Without visitors: gateways that follow this early 1.30 lose their listeners as soon as another revision is the
+        # default one. Later versions serve Gateways whoever they belong to.
         move({})
         restart_the_database()
         move({})
