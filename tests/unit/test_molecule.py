@@ -20,13 +20,25 @@ def steps(scenario: Path) -> list[list[str]]:
     return [step.split() for step in settings["scenario"]["test_sequence"]]
 
 
+def playbook(scenario: Path, action: str) -> Path:
+    """Where an action's playbook is: a scenario may take another one's."""
+    named = load(scenario / "molecule.yml")["ansible"].get("playbooks", {})
+    return (scenario / named.get(action, f"{action}.yml")).resolve()
+
+
+def inventory(scenario: Path) -> Path:
+    """Where its inventory is, as Ansible is told."""
+    arguments = load(scenario / "molecule.yml")["ansible"]["executor"]["args"]["ansible_playbook"]
+    (option,) = [argument for argument in arguments if argument.startswith("--inventory=")]
+    return Path(option.removeprefix("--inventory=").replace("${MOLECULE_SCENARIO_DIRECTORY}", str(scenario))).resolve()
+
+
 def test_every_playbook_is_there(scenario: Path) -> None:
-    playbooks = load(scenario / "molecule.yml")["ansible"].get("playbooks", {})
     for action, *arguments in steps(scenario):
         if action in {"verify", "idempotence"}:
             continue
         # An action with arguments is skipped too where it has no playbook of its own name.
-        assert (scenario / playbooks.get(action, f"{action}.yml")).is_file(), f"{action} {arguments} would be skipped"
+        assert playbook(scenario, action).is_file(), f"{action} {arguments} would be skipped"
         assert [name for name in arguments if not (scenario / name).is_file()] == []
 
 
@@ -38,11 +50,11 @@ def test_every_verification_has_tests(scenario: Path) -> None:
             assert action != "verify" or found, f"verify {directory} would be skipped"
 
 
-def imported(playbook: Path) -> set[str]:
+def imported(book: Path) -> set[str]:
     """Names of playbooks that one imports, and of those that these import."""
     there = [
-        (playbook.parent / play["ansible.builtin.import_playbook"]).resolve()
-        for play in load(playbook)
+        (book.parent / play["ansible.builtin.import_playbook"]).resolve()
+        for play in load(book)
         if len(play) == 2
     ]
     return {path.name for path in there}.union(*(imported(path) for path in there))
@@ -50,9 +62,9 @@ def imported(playbook: Path) -> set[str]:
 
 def test_it_leaves_this_computer_as_it_was(scenario: Path) -> None:
     """Remembered before there is a machine, and compared after all of them are gone."""
-    assert "host_remembered.yml" in imported(scenario / "prepare.yml")
-    assert "host_compared.yml" in imported(scenario / "destroy.yml")
-    assert load(scenario / "destroy.yml")[-1]["ansible.builtin.import_playbook"].startswith("../shared/")
+    assert "host_remembered.yml" in imported(playbook(scenario, "prepare"))
+    assert "host_compared.yml" in imported(playbook(scenario, "destroy"))
+    assert load(playbook(scenario, "destroy"))[-1]["ansible.builtin.import_playbook"].startswith("../shared/")
 
 
 def test_it_starts_and_ends_clean(scenario: Path) -> None:
@@ -62,8 +74,8 @@ def test_it_starts_and_ends_clean(scenario: Path) -> None:
 
 
 def test_its_machines_are_reached_with_what_is_its_own(scenario: Path) -> None:
-    name = load(scenario / "inventory/group_vars/all/sandbox.yml")["sandbox_name"]
-    connection = load(scenario / "inventory/group_vars/machines/connection.yml")
+    name = load(inventory(scenario) / "group_vars/all/sandbox.yml")["sandbox_name"]
+    connection = load(inventory(scenario) / "group_vars/machines/connection.yml")
     own = f"/cicd-sandbox/{name}/ssh/"
     assert own in connection["ansible_ssh_private_key_file"]
     assert own in connection["ansible_ssh_common_args"]
