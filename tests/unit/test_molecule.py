@@ -52,11 +52,7 @@ def test_every_verification_has_tests(scenario: Path) -> None:
 
 def imported(book: Path) -> set[str]:
     """Names of playbooks that one imports, and of those that these import."""
-    there = [
-        (book.parent / play["ansible.builtin.import_playbook"]).resolve()
-        for play in load(book)
-        if len(play) == 2
-    ]
+    there = [(book.parent / play["ansible.builtin.import_playbook"]).resolve() for play in load(book) if len(play) == 2]
     return {path.name for path in there}.union(*(imported(path) for path in there))
 
 
