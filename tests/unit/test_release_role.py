@@ -387,3 +387,21 @@ def test_the_jobs_own_words_come_before_helms_patience_ends() -> None:
     # Kubernetes pauses for 10 s, then for twice as long; 15 s to start and to end each time on a busy machine.
     needed = tries * (int(wait) + 15) + 10 * (2 ** (tries - 1) - 1)
     assert needed < load(REPOSITORY / "roles/apps/defaults/main.yml")["apps_timeout"]
+
+
+def test_what_has_to_be_published_is_known_before_it_is(tmp_path: Path) -> None:
+    """An earlier role of the run has published its own: helm is there, the image of this release is not yet."""
+    (tmp_path / "play.yml").write_text(f"""
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {{name: cicd.sandbox.sandbox, public: true}}
+    - ansible.builtin.include_vars: {REPOSITORY}/roles/release/vars/main.yml
+    - ansible.builtin.debug: {{msg: "{{{{ __release_components }}}}"}}
+      vars:
+        role_path: {REPOSITORY}/roles/release
+""")
+    known = {"artifacts_paths": {"helm": str(tmp_path)}, "artifacts_images": {"istio": "1.0"}, "release_list": [WEB]}
+    values = {"sandbox_state_directory": str(tmp_path), "release_namespace_labels": {}, **known}
+    run = run_playbook(tmp_path / "play.yml", "--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}")
+    assert run.results()[-1]["msg"] == ["helm", "web"]
