@@ -91,19 +91,6 @@ def test_a_span_says_which_pod_it_is_of(request_made: tuple[str, str]) -> None:
     assert tags["k8s.namespace.name"] == "istio-ingress"
 
 
-def test_its_trace_is_an_exemplar_of_the_gateways_duration(request_made: tuple[str, str]) -> None:
-    trace, _parent = request_made
-    series = f'traces_span_metrics_duration_seconds_bucket{{service_name="{GATEWAY}"}}'
-
-    def exemplars() -> list[str]:
-        now = time.time()
-        form = {"query": series, "start": str(now - 300), "end": str(now)}
-        answer = json.loads(ask("prometheus", "/api/v1/query_exemplars", **form)[1])
-        return [each["labels"]["trace_id"] for found in answer["data"] for each in found["exemplars"]]
-
-    assert until(lambda: trace in exemplars(), 2 * SOON), exemplars()[-5:]
-
-
 def test_the_gateways_access_log_leads_to_the_trace(request_made: tuple[str, str]) -> None:
     trace, _parent = request_made
     query = f'_time:5m {{k8s.namespace.name="istio-ingress"}} trace_id:="{trace}"'
@@ -212,10 +199,17 @@ def test_a_line_of_each_application_leads_to_its_span(application: str, quote_ad
     assert until(lambda: ids <= {span["spanID"] for span in spans(trace)[application]}, SOON), ids
 
 
-@pytest.mark.parametrize("application", ["front-end", "business-logic"])
-def test_a_trace_is_an_exemplar_of_each_applications_duration(application: str) -> None:
+@pytest.mark.parametrize(
+    "series",
+    [
+        f'traces_span_metrics_duration_seconds_bucket{{service_name="{GATEWAY}"}}',
+        'http_request_duration_seconds_bucket{namespace="apps",app="front-end"}',
+        'http_request_duration_seconds_bucket{namespace="apps",app="business-logic"}',
+    ],
+    ids=["gateway", "front-end", "business-logic"],
+)
+def test_a_trace_is_an_exemplar_of_each_duration(series: str) -> None:
     trace = secrets.token_hex(16)
-    series = f'http_request_duration_seconds_bucket{{namespace="apps",app="{application}"}}'
 
     def found() -> bool:
         # Again each time: of a bucket's requests the last one before Prometheus looks is kept.
