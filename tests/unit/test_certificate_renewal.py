@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import base64
 import json
+import socketserver
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -279,6 +281,31 @@ def test_http_leads_to_https_only_where_visitors_are_not_warned(host: Host) -> N
     host.trusted = True
     assert host.keep()["undelivered"] == ""
     assert Path(host.settings["haproxy"]["redirected"]).read_text() == "sandbox.localhost 1\nwebsite.localhost 1\n"
+
+
+def test_a_worker_that_begins_is_not_passed_over(host: Host, tmp_path: Path) -> None:
+    """HAProxy reads its files for the root of the first certificate; the socket is the earlier worker's yet."""
+    told: list[str] = []
+
+    class Runtime(socketserver.StreamRequestHandler):
+        """HAProxy's runtime API, of whichever worker still has the socket."""
+
+        def handle(self) -> None:
+            told.append(self.rfile.readline().decode().split(" <<")[0].strip())
+            self.wfile.write(b"Success!")
+
+    host.settings["haproxy"]["socket"] = str(tmp_path / "admin.sock")
+    redirected = Path(host.settings["haproxy"]["redirected"])
+    redirected.parent.mkdir(parents=True)
+    redirected.touch()
+    with socketserver.UnixStreamServer(str(tmp_path / "admin.sock"), Runtime) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host.keep()
+        assert (told, host.reloads) == ([], 2)
+        host.keep(forced=True)
+        server.shutdown()
+    assert host.reloads == 2
+    assert [line.split()[0] for line in told] == ["show", "new", "set", "commit", "add"]
 
 
 def test_the_key_is_for_its_owner_alone(host: Host) -> None:

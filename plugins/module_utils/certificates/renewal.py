@@ -177,6 +177,8 @@ class Keeper:
         self._directory = Path(settings["directory"])
         self._state = Path(settings["state"])
         self._changed = False
+        # Whether HAProxy was told to read its files, which it does at its leisure.
+        self._reloading = False
         try:
             self._before: dict[str, Any] = json.loads(self._state.read_text())
         except (OSError, ValueError):
@@ -372,6 +374,10 @@ class Keeper:
         text = certificate.chain.rstrip("\n") + "\n" + certificate.key
         if not self._write(path, text, 0o600, check=check) or check:
             return
+        # A worker that is reading its files may have missed this one, and it is another one that answers at the socket.
+        if self._reloading:
+            self._reload()
+            return
         # Without a reload: connections that stand go on, and none is refused.
         new = [] if f"{path}\n" in self._haproxy("show ssl cert") else [f"new ssl cert {path}"]
         lines = [*new, f"set ssl cert {path} <<\n{text.strip()}\n", f"commit ssl cert {path}"]
@@ -408,6 +414,7 @@ class Keeper:
         code, said = self._run(["systemctl", "try-reload-or-restart", "haproxy"], {})
         if code:
             raise RenewalError(f"HAProxy has not read the certificate: {' '.join(said.split())}")
+        self._reloading = True
 
     def _write(self, path: Path, text: str, mode: int, *, check: bool = False) -> bool:
         """Write a file where it differs; return whether it did."""
