@@ -204,6 +204,7 @@ def gateways() -> dict[str, str]:
     return {pod["metadata"]["uid"]: pod["spec"].get("nodeName", "") for pod in found}
 
 
+@pytest.mark.trial
 def test_new_gateways_lose_no_request() -> None:
     """Each worker takes one: a new one has to find its place beside the old ones."""
     before = gateways()
