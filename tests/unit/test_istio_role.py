@@ -13,7 +13,7 @@ from checkout import REPOSITORY
 from helm import only, render
 from playbook_run import run_playbook
 
-# What `release` would be given, instead of that role's work.
+# Says what the role has worked out, instead of doing its work.
 PLAYBOOK = f"""
 - hosts: localhost
   gather_facts: false
@@ -21,7 +21,7 @@ PLAYBOOK = f"""
     - ansible.builtin.include_role: {{name: cicd.sandbox.istio, tasks_from: preflight, public: true}}
     - ansible.builtin.include_vars: {REPOSITORY}/roles/istio/vars/main.yml
     - ansible.builtin.debug:
-        msg: "{{{{ __istio_releases }}}}"
+        msg: MESSAGE
 """
 
 
@@ -33,8 +33,8 @@ def releases(directory: Path, source: str = "build", **variables: Any) -> dict[s
     return {release["name"]: release for release in run.results()[-1]["msg"]}
 
 
-def play(directory: Path, **variables: Any) -> Any:
-    (directory / "play.yml").write_text(PLAYBOOK)
+def play(directory: Path, said: str = "{{ __istio_releases }}", **variables: Any) -> Any:
+    (directory / "play.yml").write_text(PLAYBOOK.replace("MESSAGE", json.dumps(said)))
     values = {"sandbox_state_directory": str(directory), **variables}
     arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
     return run_playbook(directory / "play.yml", *arguments, fails=None)
@@ -84,20 +84,6 @@ def test_a_revision_is_a_control_plane_of_its_own(tmp_path: Path) -> None:
     assert found["istio-base"]["values"]["defaultRevision"] == "canary"
 
 
-# What is known of control planes and pods, as the API server tells it.
-RETIRED = f"""
-- hosts: localhost
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {{name: cicd.sandbox.istio, tasks_from: preflight, public: true}}
-    - ansible.builtin.include_vars: {REPOSITORY}/roles/istio/vars/main.yml
-    - ansible.builtin.debug:
-        msg:
-          earlier: "{{{{ __istio_earlier }}}}"
-          followers: "{{{{ __istio_followers }}}}"
-"""
-
-
 def control_plane(release: str, revision: str) -> dict[str, Any]:
     annotations = {"meta.helm.sh/release-name": release}
     return {"metadata": {"name": release, "labels": {"istio.io/rev": revision}, "annotations": annotations}}
@@ -121,10 +107,10 @@ def test_only_pods_that_run_keep_an_earlier_control_plane(tmp_path: Path) -> Non
         control_plane("istiod-old", "old"),
         control_plane("istiod-canary", "canary"),
     ]
-    (tmp_path / "play.yml").write_text(RETIRED)
     known = {"__istio_found": {"resources": planes}, "__istio_pods": {"resources": pods}}
-    values = {"sandbox_state_directory": str(tmp_path), "istio_revision": "canary", **known}
-    run = run_playbook(tmp_path / "play.yml", "--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}")
+    said = "{{ {'earlier': __istio_earlier, 'followers': __istio_followers} }}"
+    run = play(tmp_path, said, istio_revision="canary", **known)
+    assert run.returncode == 0, run.text
     assert run.results()[-1]["msg"] == {
         "earlier": [{"release": "istiod", "revision": "default"}, {"release": "istiod-old", "revision": "old"}],
         "followers": [{"namespace": "apps", "pod": "stays", "revision": "default"}],
