@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -110,6 +111,12 @@ def test_what_happened_to_a_pod_is_found(speaker: tuple[str, str, str]) -> None:
 def test_every_node_is_heard_of() -> None:
     nodes = {node["metadata"]["name"] for node in get("nodes")["items"]}
     assert until(lambda: {line["k8s.node.name"] for line in lines('* | uniq by ("k8s.node.name")')} >= nodes, SOON)
+
+
+def test_nobody_writes_by_the_page() -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        page("/insert/jsonline", _msg="forged")
+    assert refused.value.code == 404
 
 
 def test_the_page_comes_with_what_it_is_made_of() -> None:

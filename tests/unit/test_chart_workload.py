@@ -527,6 +527,14 @@ def test_streams_of_a_page_have_no_time_limit() -> None:
     assert rules[0]["backendRefs"] == rules[1]["backendRefs"]
 
 
+def test_a_page_may_be_a_part_of_what_the_workload_answers() -> None:
+    values = workload(ports=PAGE_PORTS, page={**PAGE, "paths": ["/read", "/live"]})
+    (rule,) = only(render(values), "HTTPRoute")["spec"]["rules"]
+    assert [match["path"] for match in rule["matches"]] == [
+        {"type": "PathPrefix", "value": value} for value in ("/read", "/live")
+    ]
+
+
 def test_a_page_lets_its_gateway_in() -> None:
     clients = [{"namespace": "istio-ingress", "labels": {"app": "istio-ingressgateway"}}]
     own = {"ingress": {"others": {"from": [{"app": "other"}]}}}

@@ -96,7 +96,7 @@ export function readConfig(env) {
     trustedProxies,
     siblings,
     siblingDomain,
-    keepAliveTimeoutMs: seconds('KEEP_ALIVE_TIMEOUT', 65, 0.1, 600),
+    keepAliveTimeoutMs: seconds('KEEP_ALIVE_TIMEOUT', 3900, 0.1, 86400),
     requestTimeoutMs: seconds('REQUEST_TIMEOUT', 15, 0.1, 600),
     eventsHeartbeatMs: seconds('EVENTS_HEARTBEAT', 15, 0.05, 300),
     eventsSilenceMs: seconds('EVENTS_SILENCE', 12, 0.1, 600),
