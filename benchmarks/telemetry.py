@@ -17,7 +17,6 @@ import argparse
 import http.client
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ import time
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from latencies import table
 
 APPLICATION = Path(__file__).resolve().parent.parent / "apps/business-logic"
 PATH = "/api/quotes/?limit=20"
@@ -105,11 +106,6 @@ class Api:
         self.process.wait(30)
 
 
-def percentile(seconds: list[float], share: float) -> float:
-    """The time that a share of requests did not exceed."""
-    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=3000, help="of each server")
@@ -137,14 +133,7 @@ def main() -> None:
         for _ in range(requests):
             for name, api in apis.items():
                 times[name].append(api.request())
-    bare = times["without the SDK"]
-    print(f"{requests} requests of each, GET {PATH}")
-    for name, seconds in times.items():
-        median, slow = statistics.median(seconds), percentile(seconds, 0.99)
-        print(
-            f"{name:18} median {median * 1000:6.2f} ms ({median / statistics.median(bare):.2f})"
-            f"   p99 {slow * 1000:6.2f} ms ({slow / percentile(bare, 0.99):.2f})"
-        )
+    print(f"{requests} requests of each, GET {PATH}", *table(times), sep="\n")
 
 
 if __name__ == "__main__":
