@@ -48,6 +48,22 @@ def restart_the_database() -> None:
     kubectl("--namespace=apps", "rollout", "status", "statefulset/postgresql", "--timeout=120s", "--request-timeout=0")
 
 
+def test_no_request_is_lost_on_the_way_to_a_second_revision_and_back() -> None:
+    current = control_planes()["default"]
+    try:
+        for revision, variables in (("second", {"istio_revision": "second"}), ("default", {})):
+            with visitors():
+                move(variables)
+            # The database follows when it is restarted for a reason of its own, and the first one goes.
+            restart_the_database()
+            move(variables)
+            assert until(lambda wanted=revision: list(control_planes()) == [wanted])
+            assert control_planes() == {revision: current}
+            assert set(proxies().values()) == {revision}
+    finally:
+        move({})
+
+
 def test_another_revision_loses_no_request_and_the_first_one_comes_back() -> None:
     current = control_planes()["default"]
     try:
