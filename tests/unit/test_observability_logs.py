@@ -77,6 +77,12 @@ During handling of the above exception, another exception occurred:
 Traceback (most recent call last):
   File "/app/handler.py", line 7, in handle
 KeyError: 'host'"""
+# As programs print them, by lines: the last one of any length, with and without padding.
+KEY_LINES = ["MIIEpAIBAAKCAQEA7bq98ZBQYz0Kx1n8cTq5Wf2mPYr3LkVtD6gXhUeJsOaRwI4C", "Gz+/t2Q9" * 8, "q1" * 32]
+KEYS = [
+    "\n".join([f"-----BEGIN {kind}PRIVATE KEY-----", *KEY_LINES, end, f"-----END {kind}PRIVATE KEY-----"])
+    for kind, end in (("RSA ", "pT7vLq8e"), ("", "Hh3Zk9aWq1=="), ("OPENSSH ", "Yx5cR2bN" * 8))
+]
 STACK = """TypeError: x is not a function
     at get (file:///app/server.js:12:5)
     at next (file:///app/server.js:3:1)"""
@@ -224,6 +230,10 @@ def way(found: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFacto
         written(way.pod, line, "stderr")
         written(way.pod, "meanwhile", "stdout")
     written(way.pod, STACK, "stderr")
+    for key in KEYS:
+        indented = key.replace("\n", "\n    ")
+        text = f"before the key\n{key}\nafter the key\nkey: |\n    {indented}\nafter all"
+        written(way.pod.parent.with_name("keys") / "0.log", text)
     # Nothing comes after it.
     written(way.pod.parent.with_name("last") / "0.log", TRACEBACK.partition("\n\n")[0], "stderr")
     written(way.pod, "long " + "x" * 20000)
@@ -232,7 +242,8 @@ def way(found: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFacto
     way.audit.parent.mkdir()
     way.audit.write_text(json.dumps(audit(1)) + "\n")
     with way.store(), way.collector(), way.agent():
-        way.await_lines('{"k8s.pod.name"="web-0"}', len(REDACTED) + len(AS_JSON) + 9 + TRACEBACK.count("\n") + 3)
+        texts = len(REDACTED) + 9 + TRACEBACK.count("\n") + 3
+        way.await_lines('{"k8s.pod.name"="web-0"}', texts + len(AS_JSON) + 5 * len(KEYS) + 1)
         yield way
 
 
@@ -240,6 +251,15 @@ def test_nothing_that_is_secret_arrives(way: Way) -> None:
     kept = json.dumps(way.found("*"))
     for secret in (PLANTED, KEY, TOKEN, "AKIAIOSFODNN7", "8315492", "two words", "csrftoken"):
         assert secret not in kept, secret
+
+
+def test_of_a_key_of_several_lines_nothing_arrives(way: Way) -> None:
+    kept = [line["_msg"] for line in way.found('{"k8s.container.name"="keys"}')]
+    said = "\n".join(kept)
+    for line in {line for key in KEYS for line in key.split("\n")[1:-1]}:
+        assert line not in said, said
+    for line in ("before the key", "after the key", "after all"):
+        assert kept.count(line) == len(KEYS), said
 
 
 def test_what_is_not_secret_stays(way: Way) -> None:
