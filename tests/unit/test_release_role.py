@@ -290,7 +290,11 @@ def environment_of(directory: Path, release: str) -> list[dict[str, Any]]:
 
 
 def test_the_programs_know_the_collector_and_what_they_are(directory: Path) -> None:
-    said = {"apps_trace_ratio": 0.25, "sandbox_apps_namespace": "shop", "sandbox_observability_namespace": "seen"}
+    said = {
+        "observability_traces_percent": 25,
+        "sandbox_apps_namespace": "shop",
+        "sandbox_observability_namespace": "seen",
+    }
     assert play(directory, role="apps", **said)[1] == ""
     for release in TRACED:
         variables = {item["name"]: item for item in environment_of(directory, release)}
@@ -321,13 +325,12 @@ def test_nothing_is_traced_where_nothing_is_observed(directory: Path) -> None:
     assert not any("OTEL_" in (directory / f"bin/helm.{release}.values").read_text() for release in TRACED)
 
 
-@pytest.mark.parametrize("share", [1.5, -0.1, 25, "half"])
-def test_a_share_of_traces_that_is_none_is_refused_before_anything_is_changed(
+@pytest.mark.parametrize("share", [101.5, -0.1, "half"])
+def test_more_traces_than_requests_are_refused_before_anything_is_changed(
     directory: Path, cluster: Cluster, share: float | str
 ) -> None:
-    said = play(directory, role="apps", apps_trace_ratio=share)[1]
-    assert "apps_trace_ratio" in said
-    assert share == "half" or f"is {share}:" in said
+    said = play(directory, role="apps", observability_traces_percent=share)[1]
+    assert f"observability_traces_percent is {share}, which has to be from 0 to 100" in said
     assert cluster.objects == []
 
 
