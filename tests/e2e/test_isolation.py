@@ -7,18 +7,15 @@ Policies add up, so that one that allows everything switches its layer off: noth
 
 from __future__ import annotations
 
-import os
 import secrets
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, standing, try_kubectl, until
+from live_pages import ask
 
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 APPS = "apps"
 API = ("business-logic.apps.svc", 8000, "business-logic.apps.svc")
 QUOTES = "/api/quotes/"
@@ -104,18 +101,9 @@ def speaks_postgresql(namespace: str, pod: str) -> bool:
     return said(namespace, pod, "postgresql", "postgresql.apps", "5432", "", "", "") in ("N", "S")
 
 
-def page(host: str) -> int:
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", headers={"Host": f"{host}.localhost:{PORT}"})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
 def website_answers() -> bool:
     """Whether the website does, at the latest when proxies have ended connections of before a policy changed."""
-    return bool(until(lambda: page("website") == 200, 30))
+    return bool(until(lambda: ask("website").status == 200, 30))
 
 
 @pytest.mark.usefixtures("pods")
@@ -194,9 +182,9 @@ def test_the_gateway_serves_no_route_of_production(elsewhere: str) -> None:
             return any(entry["reason"] == "NotAllowedByListeners" for entry in conditions)
 
         assert until(refused, 30)
-        assert page(host) == 404
+        assert ask(host).status == 404
         kubectl("label", "namespace", elsewhere, "cicd.sandbox/environment-")
-        assert until(lambda: page(host) == 200, 30)
+        assert until(lambda: ask(host).status == 200, 30)
 
 
 def test_pods_ask_only_what_is_declared(elsewhere: str) -> None:

@@ -7,15 +7,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from live_cluster import Object, get, kubectl, sleeper, standing, try_kubectl, until
+from live_pages import ask, shown
 
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 # Seconds within which what is said has to be found.
 SOON = 15
 PLANTED = "h8nter2xyz"
@@ -33,19 +30,9 @@ login password={planted} {mark}
 )
 
 
-def page(path: str, **form: str) -> str:
-    """What the page answers, as a browser asks for it. A question in the address would be in the gateway's own log."""
-    content = urllib.parse.urlencode(form).encode() if form else None
-    headers = {"Host": f"logs.localhost:{PORT}"}
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
 def lines(query: str) -> list[dict[str, str]]:
-    """Lines of the last five minutes."""
-    answer = page("/select/logsql/query", query=f"_time:5m {query}", limit="1000")
+    """Lines of the last five minutes. A question in the address would be in the gateway's own log."""
+    answer = shown("logs", "/select/logsql/query", query=f"_time:5m {query}", limit="1000")
     return [json.loads(line) for line in answer.splitlines()]
 
 
@@ -114,17 +101,15 @@ def test_every_node_is_heard_of() -> None:
 
 
 def test_nobody_writes_by_the_page() -> None:
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        page("/insert/jsonline", _msg="forged")
-    assert refused.value.code == 404
+    assert ask("logs", "/insert/jsonline", _msg="forged").status == 404
 
 
 def test_the_page_comes_with_what_it_is_made_of() -> None:
-    html = page("/select/vmui/")
+    html = shown("logs", "/select/vmui/")
     scripts = [part.partition('"')[0] for part in html.split('src="')[1:]]
     assert [script for script in scripts if script.endswith(".js")]
     for script in scripts:
-        assert len(page(f"/select/vmui/{script.removeprefix('./')}")) > 1000
+        assert len(shown("logs", f"/select/vmui/{script.removeprefix('./')}")) > 1000
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import secrets
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
 from helm import run
 from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, try_kubectl, until
+from live_pages import ask as ask_page
 from visitors import visitors
 
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 GATEWAY = {"namespace": "istio-ingress", "name": "sandbox"}
 TRUST_DOMAIN = "cluster.local"
 # Answers with who the proxy beside it says has called.
@@ -129,16 +126,6 @@ def test_the_sample_application_runs_in_the_mesh() -> None:
         assert [proxy["restartPolicy"] for proxy in proxies] == ["Always"], item["metadata"]["name"]
 
 
-def page(name: str) -> tuple[int, str, str]:
-    """Status, server and body of a page, as a browser asks for it."""
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", headers={"Host": f"{name}.localhost:{PORT}"})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.headers.get("Server", ""), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers.get("Server", ""), error.read().decode()
-
-
 def gateway_log(lines: int = 200) -> list[Object]:
     """The gateway's last answers, as its access log tells them."""
     line = ["--namespace=istio-ingress", "logs", "--selector=app=istio-ingressgateway", f"--tail={lines}"]
@@ -148,12 +135,13 @@ def gateway_log(lines: int = 200) -> list[Object]:
 
 def test_pages_come_through_the_gateway() -> None:
     # What was tried before has changed policies: connections of before may just have been ended.
-    until(lambda: page("website")[0] == 200, 30)
-    status, server, body = page("website")
-    assert (status, server) == (200, "istio-envoy"), f"{body[:1000]}\n{gateway_log(20)}"
-    assert '<th scope="row">' in body
-    status, server, body = page("no-such-page")
-    assert (status, "website.localhost" in body) == (404, True)
+    until(lambda: ask_page("website").status == 200, 30)
+    answer = ask_page("website")
+    told = (answer.status, answer.headers.get("server"))
+    assert told == (200, "istio-envoy"), f"{answer.text[:1000]}\n{gateway_log(20)}"
+    assert '<th scope="row">' in answer.text
+    answer = ask_page("no-such-page")
+    assert (answer.status, "website.localhost" in answer.text) == (404, True)
 
 
 def test_a_route_is_a_page_at_once_and_no_more_when_it_goes(spaces: tuple[str, str]) -> None:
@@ -178,21 +166,21 @@ def test_a_route_is_a_page_at_once_and_no_more_when_it_goes(spaces: tuple[str, s
             ],
         },
     }
-    assert page(inside)[0] == 404
+    assert ask_page(inside).status == 404
     apply(route)
     try:
-        assert until(lambda: page(inside)[0] == 200, 30), page(inside)
-        said = page(inside)[2]
+        assert until(lambda: ask_page(inside).status == 200, 30), ask_page(inside)
+        said = ask_page(inside).text
         assert f"URI=spiffe://{TRUST_DOMAIN}/ns/istio-ingress/sa/istio-ingressgateway" in said
         # The visitor's address is the load balancer's word; what a visitor says of itself does not pass.
         assert re.search(r"^HTTP_X_FORWARDED_PROTO=http$", said, re.MULTILINE)
     finally:
         kubectl("--namespace", inside, "delete", "httproute", "by-hand")
-    assert until(lambda: page(inside)[0] == 404, 30)
+    assert until(lambda: ask_page(inside).status == 404, 30)
 
 
 def test_proxies_write_access_logs_as_json() -> None:
-    assert page("website")[0] == 200
+    assert ask_page("website").status == 200
     entries = until(gateway_log, 20)
     assert entries
     assert {"authority", "method", "path", "duration", "upstream_cluster"} <= set(entries[-1])

@@ -9,8 +9,6 @@ import os
 import re
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +17,8 @@ import pytest
 import yaml
 from checkout import REPOSITORY
 from helm import STATE
+from live_pages import ask, prometheus, series, shown
 
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 NAMESPACE = "observability"
 RULES = sorted((REPOSITORY / "roles/observability/files/rules").glob("*.rules.yml"))
 IMAGE = "docker.io/library/busybox:latest"
@@ -43,27 +41,6 @@ JOBS = {
 }
 
 Object = dict[str, Any]
-
-
-def ask(page: str, path: str, **query: str) -> str:
-    """What a page answers, as a browser asks for it."""
-    url = f"http://127.0.0.1:{PORT}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-    request = urllib.request.Request(url, headers={"Host": f"{page}.localhost:{PORT}"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
-def prometheus(path: str, **query: str) -> Any:
-    answer = json.loads(ask("prometheus", f"/api/v1/{path}", **query))
-    assert answer["status"] == "success", answer
-    return answer["data"]
-
-
-def query(expression: str) -> list[Object]:
-    found: list[Object] = prometheus("query", query=expression)["result"]
-    return found
 
 
 def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
@@ -98,7 +75,7 @@ def test_all_that_stands_is_looked_at_and_tells() -> None:
 def test_pods_of_the_application_tell_by_themselves_or_their_proxies() -> None:
     apps = until(lambda: {t["labels"].get("app") for t in targets() if t["labels"].get("namespace") == "apps"})
     assert {"front-end", "business-logic"} <= apps
-    assert until(lambda: query('http_requests_total{namespace="apps",app="business-logic"}'))
+    assert until(lambda: series('http_requests_total{namespace="apps",app="business-logic"}'))
 
 
 def groups_written() -> list[Object]:
@@ -111,8 +88,8 @@ def recorded() -> list[str]:
 
 def visited(name: str) -> list[Object]:
     """A series that may be of requests, and so needs some."""
-    ask("website", "/")
-    return query(name)
+    ask("website")
+    return series(name)
 
 
 @pytest.mark.parametrize("name", recorded())
@@ -129,14 +106,14 @@ def test_no_rule_fails() -> None:
 
 
 def test_a_pods_own_figures_are_those_of_the_api() -> None:
-    (limit,) = query('pod:memory_limit_bytes:sum{namespace="observability",pod="prometheus-0"}')
+    (limit,) = series('pod:memory_limit_bytes:sum{namespace="observability",pod="prometheus-0"}')
     assert float(limit["value"][1]) == 512 * 1024**2
-    (used,) = query('pod:memory_working_set_bytes:sum{namespace="observability",pod="prometheus-0"}')
+    (used,) = series('pod:memory_working_set_bytes:sum{namespace="observability",pod="prometheus-0"}')
     assert 10 * 1024**2 < float(used["value"][1]) < 512 * 1024**2
 
 
 def test_what_observes_takes_little_memory() -> None:
-    (used,) = query('sum(pod:memory_working_set_bytes:sum{namespace=~"observability.*"})')
+    (used,) = series('sum(pod:memory_working_set_bytes:sum{namespace=~"observability.*"})')
     assert float(used["value"][1]) < 700 * 1000**2
 
 
@@ -148,19 +125,19 @@ def test_exemplars_are_kept() -> None:
 
 @pytest.mark.parametrize("page", ["prometheus", "alerts"])
 def test_pages_come_with_what_they_are_made_of(page: str) -> None:
-    html = ask(page, "/")
+    html = shown(page)
     scripts = re.findall(r'src="\.?/?([^"]+\.js)"', html)
     assert scripts, html[:500]
     for script in scripts:
-        assert len(ask(page, f"/{script}")) > 10_000
+        assert len(shown(page, f"/{script}")) > 10_000
 
 
 def test_an_alert_reaches_alertmanager() -> None:
     """Prometheus knows Alertmanager, which answers; whatever fires is told to it."""
     known = prometheus("alertmanagers")
     assert [manager["url"] for manager in known["activeAlertmanagers"]] == ["http://alertmanager:9093/api/v2/alerts"]
-    assert query("prometheus_notifications_errors_total")[0]["value"][1] == "0"
-    assert json.loads(ask("alerts", "/api/v2/status"))["config"]["original"]
+    assert series("prometheus_notifications_errors_total")[0]["value"][1] == "0"
+    assert json.loads(shown("alerts", "/api/v2/status"))["config"]["original"]
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import secrets
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 from live_cluster import Object, get, kubectl, ready, sleeper, standing, until
+from live_pages import ask
 
 pytestmark = pytest.mark.trial
 
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 APPS = "apps"
 API = {"app.kubernetes.io/name": "business-logic", "app.kubernetes.io/component": "main"}
 VISITS, VISITORS = 400, 4
@@ -42,14 +39,8 @@ class Visit(NamedTuple):
 
 
 def visit(_number: int) -> Visit:
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", headers={"Host": f"website.localhost:{PORT}"})
     begin = time.monotonic()
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
-            status = answer.status
-    except urllib.error.HTTPError as error:
-        status = error.code
+    status = ask("website").status
     return Visit(status, time.monotonic() - begin)
 
 

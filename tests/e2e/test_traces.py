@@ -6,45 +6,29 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import secrets
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
 import pytest
 from live_cluster import Object, get, until
+from live_pages import PORT, ask, prometheus, series, shown
 
-PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 # Seconds within which a request has to be found.
 SOON = 15
 GATEWAY = "istio-ingressgateway.istio-ingress"
 
 
-def ask(page: str, path: str, headers: dict[str, str] | None = None, **form: str) -> tuple[int, str]:
-    """Status and body of what a page answers, as a browser asks for it."""
-    content = urllib.parse.urlencode(form).encode() if form else None
-    headers = {"Host": f"{page}.localhost:{PORT}", **(headers or {})}
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, headers)
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def visit(trace: str, parent: str, flags: str = "01") -> None:
     headers = {"traceparent": f"00-{trace}-{parent}-{flags}"}
-    assert ask("website", f"/?access_token={trace[:8]}", headers)[0] == 200
+    assert ask("website", f"/?access_token={trace[:8]}", headers).status == 200
 
 
 def spans(trace: str) -> dict[str, list[Object]]:
     """Spans by the service that they are of."""
-    status, text = ask("traces", f"/api/traces/{trace}")
-    if status != 200:
+    answer = ask("traces", f"/api/traces/{trace}")
+    if answer.status != 200:
         return {}
-    (found,) = json.loads(text)["data"]
+    (found,) = json.loads(answer.text)["data"]
     services = {name: process["serviceName"] for name, process in found["processes"].items()}
     by_service: dict[str, list[Object]] = {}
     for span in found["spans"]:
@@ -83,8 +67,8 @@ def test_a_request_is_soon_found_by_its_trace_with_the_gateways_span(request_mad
 def test_a_span_says_which_pod_it_is_of(request_made: tuple[str, str]) -> None:
     trace, _parent = request_made
     until(lambda: GATEWAY in spans(trace), SOON)
-    (text,) = [ask("traces", f"/api/traces/{trace}")[1]]
-    (process,) = [p for p in json.loads(text)["data"][0]["processes"].values() if p["serviceName"] == GATEWAY]
+    found = json.loads(shown("traces", f"/api/traces/{trace}"))
+    (process,) = [p for p in found["data"][0]["processes"].values() if p["serviceName"] == GATEWAY]
     tags = {tag["key"]: tag["value"] for tag in process["tags"]}
     pods = {item["metadata"]["name"] for item in get("pods", "--namespace=istio-ingress")["items"]}
     assert tags["k8s.pod.name"] in pods
@@ -94,7 +78,7 @@ def test_a_span_says_which_pod_it_is_of(request_made: tuple[str, str]) -> None:
 def test_the_gateways_access_log_leads_to_the_trace(request_made: tuple[str, str]) -> None:
     trace, _parent = request_made
     query = f'_time:5m {{k8s.namespace.name="istio-ingress"}} trace_id:="{trace}"'
-    text = until(lambda: ask("logs", "/select/logsql/query", query=query)[1], SOON)
+    text = until(lambda: shown("logs", "/select/logsql/query", query=query), SOON)
     (line,) = [json.loads(each) for each in text.splitlines()]
     assert (line["method"], line["response_code"]) == ("GET", "200")
     assert line["path"] == "/?access_token=[redacted]"
@@ -110,8 +94,7 @@ def test_who_decides_against_a_trace_has_none() -> None:
 
 def test_services_and_who_asks_whom_are_counted() -> None:
     def names(query: str) -> set[str]:
-        answer = json.loads(ask("prometheus", "/api/v1/query", query=query)[1])
-        return {next(iter(each["metric"].values())) for each in answer["data"]["result"]}
+        return {next(iter(each["metric"].values())) for each in series(query)}
 
     assert until(lambda: GATEWAY in names("sum by (service_name) (traces_span_metrics_calls_total)"), 2 * SOON)
     query = f'sum by (server) (traces_service_graph_request_total{{client="{GATEWAY}"}})'
@@ -192,7 +175,7 @@ def test_its_delivery_belongs_to_it_and_is_linked_to_the_visitors_stream(quote_a
 def test_a_line_of_each_application_leads_to_its_span(application: str, quote_added: tuple[str, str, str]) -> None:
     trace, _parent, _visitor = quote_added
     query = f'_time:5m {{k8s.namespace.name="apps"}} trace_id:="{trace}" k8s.container.name:="{application}"'
-    text = until(lambda: ask("logs", "/select/logsql/query", query=query)[1], SOON)
+    text = until(lambda: shown("logs", "/select/logsql/query", query=query), SOON)
     lines = [json.loads(each) for each in text.splitlines()]
     assert lines, query
     ids = {line["span_id"] for line in lines}
@@ -200,7 +183,7 @@ def test_a_line_of_each_application_leads_to_its_span(application: str, quote_ad
 
 
 @pytest.mark.parametrize(
-    "series",
+    "buckets",
     [
         # Not always within the time: of the spans of a bucket the collector tells a few.
         pytest.param(
@@ -211,15 +194,14 @@ def test_a_line_of_each_application_leads_to_its_span(application: str, quote_ad
     ],
     ids=["gateway", "front-end", "business-logic"],
 )
-def test_a_trace_is_an_exemplar_of_each_duration(series: str) -> None:
+def test_a_trace_is_an_exemplar_of_each_duration(buckets: str) -> None:
     trace = secrets.token_hex(16)
 
     def found() -> bool:
         # Again each time: of a bucket's requests the last one before Prometheus looks is kept.
         visit(trace, secrets.token_hex(8))
         now = time.time()
-        form = {"query": series, "start": str(now - 300), "end": str(now)}
-        answer = json.loads(ask("prometheus", "/api/v1/query_exemplars", **form)[1])
-        return any(each["labels"]["trace_id"] == trace for one in answer["data"] for each in one["exemplars"])
+        told = prometheus("query_exemplars", query=buckets, start=str(now - 300), end=str(now))
+        return any(each["labels"]["trace_id"] == trace for one in told for each in one["exemplars"])
 
     assert until(found, 3 * SOON)
