@@ -16,6 +16,7 @@ from helm import only, run
 from observability import ROLE, objects, play, releases
 
 RULES = sorted((ROLE / "files/rules").glob("*.rules.yml"))
+CASES = REPOSITORY / "tests/unit/fixtures/observability"
 RUNBOOKS = REPOSITORY / "docs/how-to/alerts.md"
 
 
@@ -270,12 +271,20 @@ def test_rules_are_prometheus_own(path: Path) -> None:
     assert "SUCCESS" in run("promtool", "check", "rules", "--lint=all", "--lint-fatal", str(path))
 
 
+def hold(cases: Path, directory: Path) -> None:
+    """Have promtool try rules with cases of its own form."""
+    for path in (*RULES, cases):
+        shutil.copy(path, directory)
+    assert "SUCCESS" in run("promtool", "test", "rules", str(directory / cases.name))
+
+
+def test_what_is_recorded_of_pods_is_what_runs(tmp_path: Path) -> None:
+    hold(CASES / "records.test.yml", tmp_path)
+
+
 def test_alerts_come_and_go(tmp_path: Path) -> None:
-    for path in RULES:
-        shutil.copy(path, tmp_path)
-    cases = REPOSITORY / "tests/unit/fixtures/observability/alerts.test.yml"
-    shutil.copy(cases, tmp_path)
-    assert "SUCCESS" in run("promtool", "test", "rules", str(tmp_path / cases.name))
+    cases = CASES / "alerts.test.yml"
+    hold(cases, tmp_path)
     tested = {
         case["alertname"] for test in yaml.safe_load(cases.read_text())["tests"] for case in test["alert_rule_test"]
     }
