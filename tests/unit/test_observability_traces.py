@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -73,14 +74,40 @@ def spans() -> dict[str, Any]:
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span, proxy]}]}]}
 
 
+def requests(count: int, **resource: str) -> dict[str, Any]:
+    """As many requests that a pod has answered."""
+    now = time.time_ns()
+    answered = [
+        {
+            "traceId": secrets.token_hex(16),
+            "spanId": secrets.token_hex(8),
+            "name": "GET /list",
+            "kind": 2,
+            "startTimeUnixNano": str(now - 30_000_000),
+            "endTimeUnixNano": str(now),
+        }
+        for _ in range(count)
+    ]
+    said = {"attributes": attributes(service__name="shop", **resource)}
+    return {"resourceSpans": [{"resource": said, "scopeSpans": [{"spans": answered}]}]}
+
+
+class Way(NamedTuple):
+    """Ports on loopback: where spans go, where traces are asked for, where metrics are."""
+
+    otlp: int
+    traces: int
+    metrics: int
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return releases(tmp_path_factory.mktemp("role"))
 
 
 @pytest.fixture(scope="module")
-def way(found: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
-    """Ports of what is asked for traces and for metrics, once a span has been sent."""
+def way(found: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    """The programs, once a span has been sent."""
     directory = tmp_path_factory.mktemp("way")
     otlp, taken, asked, grpc, metrics = free_ports(5)
 
@@ -118,12 +145,12 @@ def way(found: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFacto
     ):
         sent = until(lambda: ask(f"http://127.0.0.1:{otlp}/v1/traces", spans()))
         assert sent, (directory / "collector.log").read_text()[-2000:]
-        yield asked, metrics
+        yield Way(otlp, asked, metrics)
 
 
-def test_a_trace_is_kept_without_what_is_secret(way: tuple[int, int]) -> None:
+def test_a_trace_is_kept_without_what_is_secret(way: Way) -> None:
     def kept() -> str:
-        text = ask(f"http://127.0.0.1:{way[0]}/api/traces/{TRACE}")
+        text = ask(f"http://127.0.0.1:{way.traces}/api/traces/{TRACE}")
         return text if text.count('"operationName"') == 2 else ""
 
     text = until(kept)
@@ -140,22 +167,41 @@ def test_a_trace_is_kept_without_what_is_secret(way: tuple[int, int]) -> None:
     assert "another" not in text
 
 
-def test_duration_and_errors_are_counted_with_the_trace_they_are_of(way: tuple[int, int]) -> None:
-    def counted() -> list[str]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{way[1]}/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"}
-        )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-            lines: list[str] = answer.read().decode().splitlines()
-        return [line for line in lines if line.startswith("traces_span_metrics_") and 'span_name="POST /pay"' in line]
+def counted(way: Way, name: str) -> list[str]:
+    """Lines about spans of a name, as Prometheus gets them."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{way.metrics}/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"}
+    )
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        lines: list[str] = answer.read().decode().splitlines()
+    return [line for line in lines if line.startswith("traces_span_metrics_") and f'span_name="{name}"' in line]
 
-    lines = until(counted)
+
+def test_duration_and_errors_are_counted_with_the_trace_they_are_of(way: Way) -> None:
+    lines = until(lambda: counted(way, "POST /pay"))
     (calls,) = [line for line in lines if line.startswith("traces_span_metrics_calls_total{")]
     assert 'status_code="STATUS_CODE_ERROR"' in calls
     assert 'service_name="shop"' in calls
     exemplars = [line for line in lines if "_bucket{" in line and f'trace_id="{TRACE}"' in line]
     assert len(exemplars) == 1
     assert "duration_seconds_bucket" in exemplars[0]
+
+
+def test_spans_of_all_pods_of_a_service_are_counted_together(way: Way) -> None:
+    # A proxy says nothing of which it is, an application does.
+    pods = [{"host__name": "one"}, {"host__name": "two"}, {"service__instance__id": "three"}]
+    for count, pod in enumerate(pods, 1):
+        assert ask(f"http://127.0.0.1:{way.otlp}/v1/traces", requests(count, **pod))
+
+    def calls() -> list[str]:
+        return [line for line in counted(way, "GET /list") if line.startswith("traces_span_metrics_calls_total{")]
+
+    def together() -> bool:
+        return [float(line.rpartition("}")[2].split()[0]) for line in calls()] == [6.0]
+
+    assert until(together), calls()
+    assert "one" not in calls()[0]
+    assert "three" not in calls()[0]
 
 
 def test_jaeger_takes_its_configuration(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
