@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from checkout import REPOSITORY
+from cryptography import x509
 from helm import STATE
 from live_pages import ask, prometheus, series, shown
 
@@ -115,6 +117,17 @@ def test_a_pods_own_figures_are_those_of_the_api() -> None:
 def test_what_observes_takes_little_memory() -> None:
     (used,) = series('sum(pod:memory_working_set_bytes:sum{namespace=~"observability.*"})')
     assert float(used["value"][1]) < 700 * 1000**2
+
+
+def test_hosts_tell_when_their_certificates_end() -> None:
+    told = until(lambda: series('host_certificate_not_after_timestamp_seconds{authority="false"}'))
+    ends = {(one["metric"]["instance"], one["metric"]["path"]): float(one["value"][1]) for one in told}
+    path = "/etc/kubernetes/pki/apiserver.crt"
+    address = next(t["scrapeUrl"] for t in targets() if t["scrapePool"] == "api-server").split("/")[2]
+    host, _colon, port = address.partition(":")
+    served = x509.load_pem_x509_certificate(ssl.get_server_certificate((host, int(port))).encode())
+    assert served.not_valid_after_utc.timestamp() in [end for (_host, where), end in ends.items() if where == path]
+    assert series("host_certificate_unreadable") == []
 
 
 def test_exemplars_are_kept() -> None:

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import base64
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.cicd.sandbox.plugins.filter.certificate_table import FilterModule
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificate_expiry import inspect, table
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificate_expiry import inspect, metrics, table
+from checkout import REPOSITORY
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -43,6 +47,47 @@ def kubeconfig(**user: str) -> str:
 
 def found(directory: Path, *patterns: str) -> list[dict[str, Any]]:
     return inspect([f"{directory}/{pattern}" for pattern in patterns], MONTH)
+
+
+def told(text: str) -> dict[str, float]:
+    """Metric with its labels → value."""
+    pairs = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in pairs}
+
+
+def test_metrics_say_when_each_one_ends_and_what_can_not_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.crt").write_bytes(certificate("server"))
+    (tmp_path / "ca.crt").write_bytes(certificate("root", authority=True) + certificate("root", MONTH, authority=True))
+    (tmp_path / "broken.crt").write_text("nothing")
+    found = told(metrics([f"{tmp_path}/*.crt"]))
+    soon = datetime.now(UTC).timestamp() + MONTH.total_seconds()
+    name = "host_certificate_not_after_timestamp_seconds"
+    assert set(found) == {
+        f'{name}{{path="{tmp_path}/a.crt",name="server",authority="false"}}',
+        f'{name}{{path="{tmp_path}/ca.crt",name="root",authority="true"}}',
+        f'host_certificate_unreadable{{path="{tmp_path}/broken.crt"}}',
+    }
+    assert abs(found[f'{name}{{path="{tmp_path}/ca.crt",name="root",authority="true"}}'] - soon) < 120
+    assert found[f'host_certificate_unreadable{{path="{tmp_path}/broken.crt"}}'] == 1
+
+
+def test_names_are_written_as_prometheus_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a.crt").write_bytes(certificate('a "quoted" \\ name'))
+    (line,) = told(metrics([f"{tmp_path}/*.crt"]))
+    assert r'name="a \"quoted\" \\ name"' in line
+
+
+def test_a_host_has_it_as_a_program(tmp_path: Path) -> None:
+    (tmp_path / "a.crt").write_bytes(certificate())
+    program = tmp_path / "lib/certificate_expiry.py"
+    program.parent.mkdir()
+    program.write_text((REPOSITORY / "plugins/module_utils/host/certificate_expiry.py").read_text())
+    line = [sys.executable, "-I", program, tmp_path / "out.prom", f"{tmp_path}/*.crt", f"{tmp_path}/nothing/*"]
+    subprocess.run(line, check=True)
+    written = (tmp_path / "out.prom").read_text()
+    assert re.search(r'seconds\{path="\S+/a.crt",name="somebody",authority="false"} \d+\n', written)
+    assert (tmp_path / "out.prom").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.prom"]
 
 
 def test_a_file_is_told_with_all_that_is_asked_of_it(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import yaml
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificate_expiry import not_after
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import (
     issued_by,
     new_key,
-    not_after,
     usable_key,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import Object

@@ -1,14 +1,20 @@
+#!/usr/bin/python3
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """When the certificates in files and kubeconfigs end, and how that is told; no Ansible in here.
 
-Runs with the cryptography of Debian bookworm (38), which reads one certificate of a file and not all of them.
+Runs with the cryptography of Debian bookworm (38), which reads one certificate of a file and not all of them. Hosts
+have this file as a program of its own, which writes metrics for node_exporter's textfile collector:
+
+    certificate_expiry.py FILE PATTERN...
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificates import NO_RENEWAL, not_after
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+NO_RENEWAL = "No run renews a CA: make the sandbox anew before."
 DAY = timedelta(days=1)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -50,8 +56,53 @@ class Ending:
 def inspect(patterns: Sequence[str], renew_before: timedelta) -> list[dict[str, Any]]:
     """Describe the certificates of all files that patterns of the shell match; what is not there is left out."""
     now = datetime.now(UTC)
-    paths = sorted({path for pattern in patterns for path in _matching(pattern)})
-    return [ending.describe(now, renew_before) for path in paths for ending in _of_file(path)]
+    return [ending.describe(now, renew_before) for ending in _endings(patterns)]
+
+
+def metrics(patterns: Sequence[str]) -> str:
+    """Write the same in the text format of Prometheus: moments in seconds since 1970, and files that can't be read.
+
+    Of certificates with one name in one file, such as bundles of CAs, the one that ends first is told.
+    """
+    ends: dict[str, float] = {}
+    unreadable = []
+    for ending in _endings(patterns):
+        if ending.end is None:
+            unreadable.append(_labels(path=ending.path))
+            continue
+        labels = _labels(path=ending.path, name=ending.name, authority=str(ending.authority).lower())
+        ends[labels] = min(ends.get(labels, math.inf), ending.end.timestamp())
+    return "".join(
+        [
+            "# HELP host_certificate_not_after_timestamp_seconds When a certificate of this host ends.\n",
+            "# TYPE host_certificate_not_after_timestamp_seconds gauge\n",
+            *(f"host_certificate_not_after_timestamp_seconds{labels} {end:.0f}\n" for labels, end in ends.items()),
+            "# HELP host_certificate_unreadable Files that should have a certificate, which can't be read.\n",
+            "# TYPE host_certificate_unreadable gauge\n",
+            *(f"host_certificate_unreadable{labels} 1\n" for labels in dict.fromkeys(unreadable)),
+        ]
+    )
+
+
+def not_after(certificate: x509.Certificate) -> datetime:
+    """Last moment of validity, with its time zone; older releases of cryptography give it without."""
+    moment: datetime | None = getattr(certificate, "not_valid_after_utc", None)
+    if moment is None:
+        moment = certificate.not_valid_after.replace(tzinfo=UTC)
+    return moment
+
+
+def _endings(patterns: Sequence[str]) -> Iterator[Ending]:
+    for path in sorted({path for pattern in patterns for path in _matching(pattern)}):
+        yield from _of_file(path)
+
+
+def _labels(**values: str) -> str:
+    pairs = (
+        '{}="{}"'.format(name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+        for name, value in values.items()
+    )
+    return f"{{{','.join(pairs)}}}"
 
 
 def table(results: Mapping[str, Mapping[str, Any]], authority_days: int, first: int = 5) -> list[str]:
@@ -134,3 +185,15 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
     except x509.ExtensionNotFound:
         return False
+
+
+def _write(path: Path, text: str) -> None:
+    """Write in one step: the collector may read at any time."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]), metrics(sys.argv[2:]))

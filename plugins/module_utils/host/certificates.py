@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.host.certificate_expiry import NO_RENEWAL, not_after
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,8 +23,6 @@ USAGES: Mapping[str, x509.ObjectIdentifier] = {
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
     "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
 }
-
-NO_RENEWAL = "No run renews a CA: make the sandbox anew before."
 
 
 class CertificateError(ValueError):
@@ -190,14 +189,6 @@ def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
     except x509.ExtensionNotFound:
         return False
     return certificate.issuer == authority.subject and issuer_key == authority_key
-
-
-def not_after(certificate: x509.Certificate) -> datetime:
-    """Last moment of validity, with its time zone; older releases of cryptography give it without."""
-    moment: datetime | None = getattr(certificate, "not_valid_after_utc", None)
-    if moment is None:
-        moment = certificate.not_valid_after.replace(tzinfo=UTC)
-    return moment
 
 
 def alternative_names(texts: Sequence[str]) -> list[x509.GeneralName]:
