@@ -21,8 +21,8 @@ workers = 1
 worker_class = "business_logic.worker.Worker"
 threads = _configuration.threads
 
-# Longer than clients keep idle connections (Node 5 s, HAProxy and nginx a minute, a mesh's Envoy an hour): a connection that
-# the server closes may take a request with it, and no proxy may repeat what is not known to be safe.
+# Longer than clients keep idle connections (Node 5 s, HAProxy and nginx a minute, a mesh's Envoy an hour): a connection
+# that the server closes may take a request with it, and no proxy may repeat what is not known to be safe.
 keepalive = 3900
 # From SIGTERM to the end, DRAIN_SECONDS included.
 graceful_timeout = _configuration.graceful_timeout
