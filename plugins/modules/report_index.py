@@ -10,9 +10,10 @@ version_added: 0.1.0
 author:
   - cicd.sandbox contributors
 description:
-  - Reads the reports that M(cicd.sandbox.popeye_report), M(cicd.sandbox.kubescape_report), M(cicd.sandbox.trivy_report)
-    and M(cicd.sandbox.istio_analysis_report) wrote for their C(json_path), and writes a page with the tool, the target,
-    the verdict and the counts of each, and a link to its own page. What failed stands first.
+  - Reads the reports that M(cicd.sandbox.popeye_report), M(cicd.sandbox.kubescape_report),
+    M(cicd.sandbox.trivy_report), M(cicd.sandbox.istio_analysis_report) and M(cicd.sandbox.sarif_report) wrote for their
+    C(json_path), and writes a page with the tool, the target, the verdict and the counts of each, and a link to its own
+    page. What failed stands first.
   - It decides nothing and does not fail because a report did. A report that is expected and not there has not passed.
 options:
   path:

@@ -362,6 +362,8 @@ class Report:
 
     tool: str
     tool_version: str = ""
+    # Where to read about the tool, as it says itself.
+    home: str = ""
     # As the tool wrote it.
     scanned_at: str = ""
     # What was scanned, in a few words, where it is no cluster: an image, a repository, a folder.
@@ -396,6 +398,13 @@ class Report:
         if known is None:
             known = self.resources[key] = Resource(api_version, *key)
         return known
+
+    def name_target(self, target: str) -> None:
+        """Name what was scanned, where the report does not: of findings that are in no place it is the resource."""
+        self.target = self.target or target
+        nowhere = self.resources.get(("", "", ""))
+        if nowhere is not None:
+            nowhere.name = target
 
     def degrade(self, why: str) -> None:
         """Note, once, that the scan is partial."""

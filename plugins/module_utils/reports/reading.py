@@ -14,6 +14,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.reports import (
     kubescape,
     kubescape_controls,
     popeye,
+    sarif_log,
     trivy,
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.identify import whose
@@ -28,6 +29,7 @@ READERS: Final[dict[str, Reader]] = {
     kubescape_controls.TOOL: kubescape.read,
     trivy.TOOL: trivy.read,
     istio.TOOL: istio.read,
+    sarif_log.TOOL: sarif_log.read,
 }
 
 

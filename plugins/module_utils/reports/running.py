@@ -1,9 +1,10 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the four modules have in common: arguments, files, the answer."""
+"""What the modules that judge reports have in common: arguments, files, the answer."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import traceback
@@ -28,8 +29,11 @@ except ImportError:
     YAML_IMPORT_ERROR = traceback.format_exc()
 
 
-def argument_spec(*, scored: bool) -> dict[str, Any]:
-    """Return the modules' arguments; ``min_score`` only where the tool gives a score."""
+def argument_spec(*, scored: bool, targeted: bool = False) -> dict[str, Any]:
+    """Return the modules' arguments.
+
+    ``min_score`` only where the tool gives a score, ``target`` where its report may not say what was scanned.
+    """
     spec: dict[str, Any] = {
         "path": {"type": "path"},
         "content": {"type": "raw"},
@@ -49,13 +53,15 @@ def argument_spec(*, scored: bool) -> dict[str, Any]:
     }
     if scored:
         spec["min_score"] = {"type": "float"}
+    if targeted:
+        spec["target"] = {"type": "str"}
     return spec
 
 
-def run(tool: str, *, scored: bool = False) -> None:
+def run(tool: str, *, scored: bool = False, targeted: bool = False) -> None:
     """Be the module for a tool."""
     module = AnsibleModule(
-        argument_spec=argument_spec(scored=scored),
+        argument_spec=argument_spec(scored=scored, targeted=targeted),
         mutually_exclusive=[("path", "content")],
         required_one_of=[("path", "content")],
         supports_check_mode=True,
@@ -75,8 +81,10 @@ def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
     check_paths(params, check_mode=module.check_mode)
     if params["max_returned"] < 0:
         raise ReportError("max_returned is negative")
-    policy = _policy(module, tool)
-    judgement = judge(_report(params, tool), policy)
+    policy = _policy(module)
+    report = _report(params, tool)
+    policy = dataclasses.replace(policy, baseline=_baseline(params, tool, report))
+    judgement = judge(report, policy)
     returned = answer(judgement, max(params["max_returned"], 0))
     for waiver in policy.waivers:
         if waiver.refused:
@@ -96,7 +104,8 @@ def _run(module: AnsibleModule, tool: str) -> dict[str, Any]:
     return returned
 
 
-def _policy(module: AnsibleModule, tool: str) -> Policy:
+def _policy(module: AnsibleModule) -> Policy:
+    """Return what is asked of the report, but for its baseline."""
     params = module.params
     limits = {name: most for name, most in (params["max_findings"] or {}).items() if most is not None}
     negative = [name for name, most in limits.items() if most < 0]
@@ -105,10 +114,6 @@ def _policy(module: AnsibleModule, tool: str) -> Policy:
     waivers = read_waivers(params["waivers"], "waivers")
     if params["waivers_file"]:
         waivers += _waivers_of_file(module, Path(params["waivers_file"]))
-    baseline = None
-    if params["baseline"]:
-        path = Path(params["baseline"])
-        baseline = read_baseline(tool, read_file(path), f"the baseline {path}")
     return Policy(
         fail_on=params["fail_on"],
         max_findings=limits,
@@ -116,7 +121,6 @@ def _policy(module: AnsibleModule, tool: str) -> Policy:
         namespaces=params["namespaces"],
         exclude_namespaces=params["exclude_namespaces"],
         waivers=waivers,
-        baseline=baseline,
         allow_empty=params["allow_empty"],
         allow_degraded=params["allow_degraded"],
         allow_unmatched=params["allow_unmatched"],
@@ -135,14 +139,31 @@ def _waivers_of_file(module: AnsibleModule, path: Path) -> list[Waiver]:
     return read_waivers(document, str(path))
 
 
+def _baseline(params: Mapping[str, Any], tool: str, report: Report) -> Mapping[str, Mapping[str, Any]] | None:
+    """Return the findings of an earlier report of the same tool, which is not the reader's where it is SARIF."""
+    if not params["baseline"]:
+        return None
+    path = Path(params["baseline"])
+    return read_baseline(
+        report.tool, read_file(path), f"the baseline {path}", lambda text, name: _read(params, tool, text, name)
+    )
+
+
 def _report(params: Mapping[str, Any], tool: str) -> Report:
     if params["path"]:
         path = Path(params["path"])
-        return read_report(tool, read_file(path), str(path))
+        return _read(params, tool, read_file(path), str(path))
     content = params["content"]
     # A template that gives JSON arrives decoded.
     text = content if isinstance(content, str) else json.dumps(content)
-    return read_report(tool, text, "content")
+    return _read(params, tool, text, "content")
+
+
+def _read(params: Mapping[str, Any], tool: str, data: bytes | str, name: str) -> Report:
+    report = read_report(tool, data, name)
+    if target := params.get("target"):
+        report.name_target(target)
+    return report
 
 
 def _where_the_rest_is(params: Mapping[str, Any], judgement: Judgement) -> str:

@@ -52,7 +52,9 @@ def sarif_parts(judgement: Judgement) -> Iterator[str]:
             worst.append(finding.severity)
         elif RANK[finding.severity] < RANK[worst[index]]:
             worst[index] = finding.severity
-    driver: dict[str, Any] = {"name": report.tool, "informationUri": _HOMES[report.tool]}
+    driver: dict[str, Any] = {"name": report.tool}
+    if is_link(home := _HOMES.get(report.tool, report.home)):
+        driver["informationUri"] = home
     if report.tool_version:
         driver["version"] = safe(report.tool_version)
     encode = json.JSONEncoder().encode

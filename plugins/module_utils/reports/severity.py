@@ -39,7 +39,12 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "eosl": "high",
     },
     "istioctl": {"error": "high", "warning": "medium", "info": "info"},
+    # Levels of results that have no score.
+    "sarif": {"error": "high", "warning": "medium", "note": "low", "none": "info"},
 }
+
+# GitHub's bounds for the property security-severity of SARIF's rules.
+_SECURITY_SEVERITIES: Final = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"))
 
 # kubescape's own thresholds, for files that say scoreFactor (v2), baseScore or alertScore (v1) but no severity.
 _SCORE_FACTORS: Final = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (1.0, "low"))
@@ -58,3 +63,8 @@ def severity_of_score_factor(factor: float | None) -> str:
         if factor >= least:
             return severity
     return TABLE["kubescape"]["unknown"]
+
+
+def severity_of_security_severity(score: float) -> str:
+    """Return the severity for a score of more than 0, to 10."""
+    return next((severity for least, severity in _SECURITY_SEVERITIES if score >= least), "low")

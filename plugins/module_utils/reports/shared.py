@@ -128,9 +128,12 @@ def _sorted(judgement: Judgement) -> Iterator[tuple[Finding, str, str, str]]:
         yield finding, "waived", f'"expires": {expires}, ', f'"reason": {_text(reason)}, '
 
 
-def read_baseline(tool: str, data: bytes, name: str) -> Mapping[str, Mapping[str, Any]]:
+def read_baseline(
+    tool: str, data: bytes, name: str, read: Callable[[str, str], Report] | None = None
+) -> Mapping[str, Mapping[str, Any]]:
     """Return an earlier report's findings by fingerprint: from the tool's own report, or from the shared model.
 
+    ``read`` makes a report of its text and its name, where it is another tool's reader that does.
     What was waived is no part of a baseline: when the waiver ends, the finding counts.
     """
     if FORMAT.encode() in data[:200]:
@@ -139,7 +142,9 @@ def read_baseline(tool: str, data: bytes, name: str) -> Mapping[str, Mapping[str
     text = as_json_text(data, name)
     if FORMAT in text[:200]:
         return _from_shared(tool, text, name)
-    report = read_report(tool, text, name)
+    report = read(text, name) if read else read_report(tool, text, name)
+    if report.tool != tool:
+        raise _foreign(name, report.tool, tool)
     findings = [finding for finding in report.findings if finding.exception is None]
     names = name_all(tool, report.findings)
     return {names[id(finding)]: finding.as_dict(tool, names[id(finding)]) for finding in findings}
@@ -196,6 +201,10 @@ def _from_lines(tool: str, data: bytes) -> dict[str, Mapping[str, Any]] | None:
     return known if lines == data.count(b"\n", head + len(_HEAD_END)) - 2 else None
 
 
+def _foreign(name: str, writer: str, tool: str) -> ReportError:
+    return ReportError(f"{name} is a report on {writer[:40]!r}, a baseline for {tool} is needed")
+
+
 def _from_shared(tool: str, text: str, name: str) -> dict[str, Mapping[str, Any]]:
     try:
         document = as_dict(json.loads(text, parse_constant=lambda _: None))
@@ -203,7 +212,7 @@ def _from_shared(tool: str, text: str, name: str) -> dict[str, Mapping[str, Any]
         raise explain(exc, text, name) from None
     writer = as_text(document.get("tool"))
     if writer != tool:
-        raise ReportError(f"{name} is a report on {writer[:40]!r}, a baseline for {tool} is needed")
+        raise _foreign(name, writer, tool)
     return {
         as_text(item.get("fingerprint")): {**item, "resource": as_dict(item.get("resource"))}
         for item in as_dicts(document.get("findings"))

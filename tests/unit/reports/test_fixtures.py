@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.gate import Policy, judge
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import Report
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.reading import READERS, read_report
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.waivers import read_waivers
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -67,6 +68,13 @@ EXPECTED: dict[str, tuple[dict[str, int], int, int, float | None, int]] = {
     "istioctl/1.25.0-clusters.json": ({"high": 3}, 0, 0, None, 1),
     "istioctl/1.31.0.json": ({"high": 1, "medium": 2, "info": 1}, 0, 0, None, 0),
     "istioctl/1.31.0-clean.json": ({}, 0, 0, None, 0),
+    "sarif/2.1.0-kube-score-1.20.0.json": ({"high": 2, "medium": 1}, 0, 0, None, 0),
+    "sarif/2.1.0-kube-score-1.20.0-clean.json": ({}, 0, 0, None, 0),
+    "sarif/2.1.0-govulncheck-1.9.0.json": ({"high": 1, "medium": 1, "low": 1}, 0, 0, None, 0),
+    "sarif/2.1.0-trivy-0.74.0.json": ({"critical": 1, "high": 1, "medium": 1, "low": 1}, 0, 0, None, 0),
+    "sarif/2.1.0-whole-standard.json": ({"high": 3, "medium": 1, "low": 2, "info": 1}, 2, 1, None, 0),
+    "sarif/2.1.0-partial.json": ({"high": 1}, 0, 0, None, 4),
+    "sarif/2.1.0-no-runs.json": ({}, 0, 0, None, 0),
 }
 
 NOTHING_SCANNED = {
@@ -81,6 +89,7 @@ NOTHING_SCANNED = {
     "trivy/0.74.0-recorded-fs-nothing.json",
     # It has no word of what was scanned, either.
     "trivy/0.74.0-recorded-k8s-summary-clean.json",
+    "sarif/2.1.0-no-runs.json",
 }
 
 
@@ -255,3 +264,82 @@ def test_istio_says_who_and_what() -> None:
         assert said["resource"]["name"] == "web"
         assert said["link"].endswith("/ist0101/")
     assert finding("istioctl/1.10.0.json", "IST0101")["line"] == 12
+
+
+def test_sarif_is_its_scanners() -> None:
+    """Whoever wrote it, its own name is told, and what it says of itself."""
+    scanners = {name: report(name).tool for name in EXPECTED if name.startswith("sarif/")}
+    assert scanners == {
+        "sarif/2.1.0-kube-score-1.20.0.json": "kube-score",
+        "sarif/2.1.0-kube-score-1.20.0-clean.json": "kube-score",
+        "sarif/2.1.0-govulncheck-1.9.0.json": "govulncheck",
+        "sarif/2.1.0-trivy-0.74.0.json": "Trivy",
+        "sarif/2.1.0-whole-standard.json": "Checker",
+        "sarif/2.1.0-partial.json": "Checker, Linter",
+        "sarif/2.1.0-no-runs.json": "sarif",
+    }
+    whole = report("sarif/2.1.0-whole-standard.json")
+    assert (whole.tool_version, whole.scanned_at, whole.target) == (
+        "3",
+        "2026-11-23T10:00:00Z",
+        "https://git.example/shop",
+    )
+    assert whole.about == {"Branch": "main", "Commit": "abc123"}
+    assert report("sarif/2.1.0-govulncheck-1.9.0.json").home.startswith("https://pkg.go.dev/")
+
+
+def test_sarif_says_where() -> None:
+    said = finding("sarif/2.1.0-kube-score-1.20.0.json", "deployment-replicas")
+    assert (said["resource"]["kind"], said["resource"]["name"]) == ("File", "shop/web.yaml")
+    assert (said["location"], said["line"], said["level"]) == ("shop/web.yaml", 1, "warning")
+    said = finding("sarif/2.1.0-whole-standard.json", "C1")
+    assert (said["resource"]["kind"], said["resource"]["name"]) == ("module", "shop::web")
+    assert (said["location"], said["line"]) == ("src/a b.go", 7)
+    assert finding("sarif/2.1.0-whole-standard.json", "C2/1")["location"] == "/srv/shop/b.go"
+    # A program has no place.
+    said = finding("sarif/2.1.0-govulncheck-1.9.0.json", "GO-2026-0001")
+    assert (said["resource"]["name"], said["location"], said["line"]) == ("", "", 0)
+
+
+def test_sarif_leaves_words_to_rules() -> None:
+    said = finding("sarif/2.1.0-whole-standard.json", "C1")
+    assert (said["title"], said["message"], said["level"]) == ("*First*", "lock of {web} is open", "error")
+    # By the number of a rule in another component, and by a level that a run gave to a rule of a longer id's beginning.
+    plugin = finding("sarif/2.1.0-whole-standard.json", "P1")
+    assert (plugin["severity"], plugin["title"], plugin["link"]) == ("low", "PluginRule", "https://plugin.example/p1")
+    odd = finding("sarif/2.1.0-whole-standard.json", "C2/1")
+    assert (odd["message"], odd["severity"]) == ("odd", "low")
+
+
+def test_sarif_severities() -> None:
+    """A score is more telling than a level."""
+    said = {item.rule.id: (item.severity, item.level) for item in report("sarif/2.1.0-trivy-0.74.0.json").findings}
+    assert said["CVE-2026-0001"] == ("critical", "security-severity 9.8")
+    assert said["KSV-0011"] == ("low", "security-severity 2")
+
+
+def test_sarif_results_that_are_no_findings() -> None:
+    whole = report("sarif/2.1.0-whole-standard.json")
+    assert (whole.passed, whole.skipped) == (1, 2)
+    assert whole.skips == {"not applicable": ["C1"], "somebody has to look at it": ["C2"]}
+    assert report("sarif/2.1.0-partial.json").errors == [
+        "Checker did not end well: out of memory",
+        "Checker: src/big.go was left out",
+        "not read: results of Checker that are in other files",
+        "C2 could not be evaluated: no types",
+    ]
+
+
+def test_sarif_suppressions() -> None:
+    """One that nobody has accepted yet lets nothing pass."""
+    waived = judge(report("sarif/2.1.0-whole-standard.json"), Policy()).waived
+    assert {item.message: reason for item, reason, _ in waived} == {
+        "accepted": "suppressed outside of the source: tried and harmless",
+        "accepted in the source": "suppressed in the source: without a reason",
+    }
+
+
+def test_sarif_rules_have_the_names_of_their_flaws() -> None:
+    (waiver,) = read_waivers([{"rule": "CVE-2026-1002", "reason": "not called"}], "x")
+    judgement = judge(report("sarif/2.1.0-govulncheck-1.9.0.json"), Policy(waivers=[waiver]))
+    assert [item.rule.id for item, _, _ in judgement.waived] == ["GO-2026-0002"]

@@ -1,6 +1,6 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The four modules as Ansible runs them."""
+"""The modules that judge reports as Ansible runs them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ MODULES = {
     "kubescape_report": "kubescape/2.9.2.json",
     "trivy_report": "trivy/0.56.0-fs.json",
     "istio_analysis_report": "istioctl/1.31.0.json",
+    "sarif_report": "sarif/2.1.0-govulncheck-1.9.0.json",
 }
 OUTPUTS = ("junit_path", "sarif_path", "html_path", "json_path")
 RETURNED = {
@@ -78,7 +79,9 @@ def test_arguments_are_documented(name: str) -> None:
     fragment = importlib.import_module(f"{base}.doc_fragments.report").ModuleDocFragment.DOCUMENTATION
     own = importlib.import_module(f"{base}.modules.{name}").DOCUMENTATION
     options = yaml.safe_load(fragment)["options"] | yaml.safe_load(own).get("options", {})
-    spec = importlib.import_module(f"{base}.module_utils.reports.running").argument_spec(scored="min_score" in own)
+    spec = importlib.import_module(f"{base}.module_utils.reports.running").argument_spec(
+        scored="min_score" in own, targeted="target" in yaml.safe_load(own).get("options", {})
+    )
     assert set(options) == set(spec)
     for option, said in options.items():
         assert (said["type"], said.get("default"), said.get("choices")) == (
@@ -125,6 +128,21 @@ def test_reports_are_written_once(run: Any, name: str, tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in (tmp_path / "made").iterdir())
     (tmp_path / "made" / "html_path").write_text("cut")
     assert [item["after_header"] for item in run(name, **arguments)["diff"]] == [paths["html_path"]]
+
+
+def test_what_was_scanned_is_named(run: Any, tmp_path: Path) -> None:
+    """A log that has no word of it is told; its own earlier log and what was written of it are baselines alike."""
+    log, written = FIXTURES / MODULES["sarif_report"], tmp_path / "written.json"
+    waiver = {"rule": "GO-2026-0001", "resource": "front-end", "reason": "not served", "expires": "2099-01-01"}
+    returned = run("sarif_report", target="front-end", waivers=[waiver], json_path=str(written))
+    assert (returned["target"], len(returned["waived"])) == ("front-end", 1)
+    assert {item["resource"]["name"] for item in returned["findings"]} == {"front-end"}
+    assert run("sarif_report", target="back-end", waivers=[waiver])["waived"] == []
+    for baseline, known in ((log, 3), (written, 2)):
+        assert run("sarif_report", target="front-end", baseline=str(baseline))["known"] == known
+    other = FIXTURES / "sarif/2.1.0-kube-score-1.20.0.json"
+    refused = run("sarif_report", baseline=str(other))["msg"]
+    assert refused == f"the baseline {other} is a report on 'kube-score', a baseline for govulncheck is needed"
 
 
 def test_content_and_compression(run: Any, tmp_path: Path) -> None:
@@ -224,6 +242,7 @@ def test_other_tools_waivers_are_not_called_unused(run: Any, name: str) -> None:
         "kubescape_report": ["C-9999"],
         "istio_analysis_report": ["IST9999"],
         "trivy_report": ["KSV-9999", "AVD-XYZ-9", "some-secret"],
+        "sarif_report": ["KSV-9999", "AVD-XYZ-9", "some-secret"],
     }
     # What is like nobody's rules may be mistyped.
     assert unused == [*own[name], "PPO-106", "*-none"]
@@ -236,7 +255,7 @@ def test_broken_waivers_file(run: Any, tmp_path: Path) -> None:
 
 
 def test_playbook(tmp_path: Path) -> None:
-    """All four on this machine: in check mode, then twice."""
+    """All of them on this machine: in check mode, then twice."""
     tasks = [
         {
             f"cicd.sandbox.{name}": {
@@ -251,7 +270,8 @@ def test_playbook(tmp_path: Path) -> None:
     play["vars"] = {"ansible_python_interpreter": sys.executable}
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     environment = os.environ | {"ANSIBLE_COLLECTIONS_PATH": f"{REPOSITORY}/.collections"}
-    for arguments, changed in (["--check", "--diff"], 4), ([], 4), ([], 0):
+    number = len(MODULES)
+    for arguments, changed in (["--check", "--diff"], number), ([], number), ([], 0):
         command = ["ansible-playbook", "-i", "localhost,", *arguments, str(tmp_path / "play.yml")]
         done = subprocess.run(
             command,
@@ -263,5 +283,5 @@ def test_playbook(tmp_path: Path) -> None:
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert f"ok=4    changed={changed} " in done.stdout
-        assert len(list(tmp_path.glob("*_path"))) == (0 if arguments else 16)
+        assert f"ok={number}    changed={changed} " in done.stdout
+        assert len(list(tmp_path.glob("*_path"))) == (0 if arguments else len(OUTPUTS) * number)

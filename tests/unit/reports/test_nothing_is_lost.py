@@ -54,6 +54,13 @@ def alerts(**members: Any) -> dict[str, Any]:
     return {"name": "NSA", "controlReports": [{"controlID": "C-0057", "totalResources": 3, **members}]}
 
 
+RESULT = {"ruleId": "C1", "level": "error", "message": {"text": "open"}}
+
+
+def sarif(**members: Any) -> dict[str, Any]:
+    return {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "Checker"}}, "results": [], **members}]}
+
+
 # By tool: what would carry findings, in a form that no version writes; and how it is named.
 UNREAD: list[tuple[str, Any, str]] = [
     ("trivy", result(Vulnerabilities={"0": FLAW}), "Vulnerabilities of web, which is an object and no list"),
@@ -162,6 +169,22 @@ UNREAD: list[tuple[str, Any, str]] = [
     ("kubescape", alerts(ruleReports={"0": {}}), "ruleReports of C-0057"),
     ("kubescape", alerts(ruleReports=[{"ruleResponses": {"0": {"ruleStatus": "failed"}}}]), "ruleResponses of C-0057"),
     ("kubescape", alerts(failedResources=2), "C-0057 failed 2 times by its own count"),
+    ("sarif", {"version": "2.1.0", "runs": {"0": {}}}, "runs of the log, which is an object and no list"),
+    ("sarif", {"version": "2.1.0", "runs": [None]}, "1 entry of runs of the log, no object"),
+    ("sarif", {**sarif(), "version": "3.0"}, "version is 3.0, known is 2.1.0"),
+    (
+        "sarif",
+        {**sarif(), "inlineExternalProperties": [{"results": [RESULT]}]},
+        "'inlineExternalProperties' of the log",
+    ),
+    ("sarif", sarif(results={"0": RESULT}), "results of Checker, which is an object and no list"),
+    ("sarif", sarif(results=[None]), "1 entry of results of Checker, no object"),
+    ("sarif", sarif(findings=[RESULT]), "'findings' of a run of Checker, with 1 entry"),
+    ("sarif", sarif(externalPropertyFileReferences={"results": [{}]}), "results of Checker that are in other files"),
+    ("sarif", sarif(results=[{**RESULT, "suppressions": {"kind": "external"}}]), "suppressions of C1"),
+    ("sarif", sarif(results=[{"ruleId": "C1", "kind": "open"}]), "C1 could not be evaluated: it does not say why"),
+    ("sarif", sarif(invocations={"executionSuccessful": False}), "invocations of Checker"),
+    ("sarif", sarif(invocations=[{"executionSuccessful": False, "exitCode": 137}]), "did not end well: 137"),
 ]
 
 
@@ -190,6 +213,8 @@ def test_what_is_not_read_is_named(tool: str, document: Any, words: str) -> None
         ("kubescape", {"summaryDetails": {}}),
         ("kubescape", {"summaryDetails": {"controls": {"C-1": {"status": "irrelevant"}}}, "results": []}),
         ("kubescape", {"summaryDetails": {"controls": {"C-1": {"status": "passed"}}}, "results": []}),
+        ("sarif", {"version": "2.1.0", "runs": []}),
+        ("sarif", {"version": "2.1.0", "runs": None}),
     ],
 )
 def test_nothing_scanned_is_empty_in_any_form(tool: str, document: Any) -> None:
@@ -214,6 +239,9 @@ def test_nothing_scanned_is_empty_in_any_form(tool: str, document: Any) -> None:
         ("istioctl", [{"code": "SC2086", "level": "error", "message": "quote it"}]),
         ("istioctl", [None]),
         ("istioctl", {}),
+        ("sarif", {"runs": []}),
+        ("sarif", {"version": "2.1.0"}),
+        ("sarif", [{"runs": [], "version": "2.1.0"}]),
     ],
 )
 def test_what_only_looks_like_a_report_is_refused(tool: str, document: Any) -> None:
