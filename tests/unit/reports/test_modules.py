@@ -203,7 +203,7 @@ def test_few_are_returned(run: Any) -> None:
         ({"waivers_file": "/nonexistent/waivers.yml"}, "does not exist"),
         ({"baseline": "/nonexistent/baseline.json"}, "does not exist"),
         ({"html_path": "/"}, "html_path: / is a directory"),
-        ({"html_path": "/tmp/x", "json_path": "/tmp/../tmp/x"}, "are the same file"),
+        ({"html_path": "/tmp/none.html", "json_path": "/tmp/../tmp/none.html"}, "are the same file"),
         ({"html_path": "/dev/null/x"}, "html_path: /dev/null/x can't be written: /dev/null is no directory"),
         ({"html_path": "/tpm/x/y.html"}, "the directory /tpm does not exist (is /tmp meant?); make it first"),
         ({"path": "/" + "x" * 300}, "File name too long"),
