@@ -128,6 +128,24 @@ def test_an_applications_image_is_tagged_by_version_and_content(collection: Path
     assert isinstance(third.make, ImageRecipe)
 
 
+def test_sources_beside_a_containerfile_go_into_its_image(collection: Path) -> None:
+    components = copy.deepcopy(COMPONENTS)
+    components["tool"]["images"][0]["folders"] = {"plugin": "dashboards/plugin"}
+    with pytest.raises(ArtifactError, match=r"wants the folder plugin: .*/dashboards/plugin is none"):
+        catalogue(collection, components).plan("tool")
+    source = collection / "dashboards/plugin"
+    (source / "node_modules").mkdir(parents=True)
+    (source / "index.ts").write_text("export {}")
+    before = catalogue(collection, components).plan("tool").images[0]
+    assert isinstance(before.make, ImageRecipe)
+    assert before.make.folders == {"plugin": source}
+    # What was installed to try it is no source.
+    (source / "node_modules/left.js").write_text("")
+    assert catalogue(collection, components).plan("tool").images[0].entry == before.entry
+    (source / "index.ts").write_text("export default 1")
+    assert catalogue(collection, components).plan("tool").images[0].entry != before.entry
+
+
 def test_a_new_base_makes_new_images(collection: Path) -> None:
     before = catalogue(collection).plan("tool").images[0].entry
     (collection / "images/debian/Containerfile").write_text("FROM scratch\nADD root.tar /\nCMD sh\n")

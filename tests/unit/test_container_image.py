@@ -274,6 +274,14 @@ def test_an_image_is_built_from_the_cache_alone(tools: Path, tmp_path: Path, bas
     assert not [path for path in entry.directory.rglob("*") if "sources" in path.name]
 
 
+def test_sources_beside_the_containerfile_are_in_the_context(tools: Path, tmp_path: Path, base: Entry) -> None:
+    plugin = folder(tmp_path / "plugin", src__index="1", node_modules__left="2")
+    recipe = recipe_of(tmp_path, base, folders={"plugin": plugin})
+    build_image(image_entry(base.cache, recipe.reference, recipe.key()), recipe, effort=Effort(0))
+    assert json.loads((tools / "context.json").read_text()) == ["Containerfile", "plugin/src/index", "tool"]
+    assert recipe.key() != recipe_of(tmp_path, base).key()
+
+
 def test_a_debian_base_is_made_of_the_hosts_mirror(tools: Path, tmp_path: Path) -> None:
     source = folder(tmp_path / "image", Containerfile="FROM scratch\nADD root.tar /\n")
     recipe = ImageRecipe(

@@ -40,6 +40,7 @@ IMAGE_KEYS = {
     "application",
     "arguments",
     "files",
+    "folders",
     "parts",
     "debootstrap",
     "wheel",
@@ -291,7 +292,11 @@ class Catalogue:
             generation=generation(self.cache, reference) if image.get("debootstrap") else "",
             wheel=str(image.get("wheel", "")),
             wheel_sum=str(image.get("wheel_sum", "")),
+            folders={folder: self._folder(path) for folder, path in image.get("folders", {}).items()},
         )
+        for folder, path in recipe.folders.items():
+            if not path.is_dir():
+                raise ArtifactError(f"image {reference} wants the folder {folder}: {path} is none")
         bases = base_references(recipe.containerfile.read_text())
         return ImageRecipe(**{**vars(recipe), "bases": {base: self.image(base).entry for base in bases}})
 

@@ -213,6 +213,7 @@ class ImageRecipe:
 
     source: folder with the Containerfile and what it copies.
     files: name in the context → the cached program or folder.
+    folders: name in the context → a folder of sources beside `source`.
     parts: component that some of them come from → the key of its cache entry.
     debootstrap: {suite, include} of a Debian root that is put in the context as root.tar.
     wheel: a PyPI requirement whose wheel is unpacked in the context as wheel/; wheel_sum: the wheel's SHA-256.
@@ -230,6 +231,7 @@ class ImageRecipe:
     wheel_sum: str = ""
     bases: dict[Reference, Entry] = field(default_factory=dict)
     generation: str = ""
+    folders: dict[str, Path] = field(default_factory=dict)
 
     @property
     def containerfile(self) -> Path:
@@ -241,6 +243,7 @@ class ImageRecipe:
 
     def key(self) -> str:
         """The cache key: changes with anything that changes the image."""
+        beside = {name: source_digest(path) for name, path in self.folders.items()}
         return content_key(
             {
                 "format": FORMAT,
@@ -252,6 +255,7 @@ class ImageRecipe:
                 "wheel": self.wheel,
                 "bases": {str(reference): entry.key for reference, entry in self.bases.items()},
                 **({"generation": self.generation} if self.generation else {}),
+                **({"folders": beside} if beside else {}),
             }
         )
 
@@ -451,10 +455,11 @@ class ImageBuilder:
 
     def _fill(self, recipe: ImageRecipe, context: Path) -> None:
         context.mkdir(parents=True)
-        for name in source_files(recipe.source):
-            target = context / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(recipe.source / name, target)
+        for folder, source in {"": recipe.source, **recipe.folders}.items():
+            for name in source_files(source):
+                target = context / folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source / name, target)
         for name, path in recipe.files.items():
             if path.is_dir():
                 shutil.copytree(path, context / name)
