@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+
+const root = new URL('..', import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
+const { perses } = JSON.parse(read('package.json')) as { perses: { plugins: Array<{ kind: string; spec: { name: string } }> } };
+const names = perses.plugins.map(({ spec }) => spec.name).sort();
+
+it('each plugin is exposed and exported by its name', () => {
+  const exposed = [...read('rsbuild.config.ts').matchAll(/^ {2}(\w+): '\.\/(src\/\S+)',$/gm)];
+  expect(exposed.map(([, name]) => name).sort()).toEqual(names);
+  for (const [, name, file] of exposed) {
+    expect(read(file!)).toMatch(new RegExp(`^export const ${name}: `, 'm'));
+  }
+});
+
+it('each plugin has a schema of its kind', () => {
+  const files = readdirSync(new URL('schemas', root), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.cue'));
+  const kinds = files.map((file) => /^kind: "(\w+)"$/m.exec(read(`schemas/${file}`))?.[1]);
+  expect(kinds.sort()).toEqual(names);
+});
