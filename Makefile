@@ -101,7 +101,7 @@ artifacts: tools
 
 # Linters and tests of the applications, side by side, use the same ones.
 environments: venv
-	for app in apps/*; do $(MAKE) -C $$app environment PYTHON=$(CURDIR)/.venv/bin/python; done
+	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app environment PYTHON=$(CURDIR)/.venv/bin/python; done
 
 .PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 lint-ansible:
@@ -124,7 +124,7 @@ lint-docs:
 	scripts/reference.py --check
 
 lint-apps:
-	for app in apps/*; do $(MAKE) -C $$app lint; done
+	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app lint; done
 
 .PHONY: unit-collection unit-apps
 unit-collection:
@@ -132,7 +132,7 @@ unit-collection:
 
 # ARGS are for the collection's own tests: the applications have others, with other names.
 unit-apps:
-	for app in apps/*; do $(MAKE) -C $$app test ARGS=; done
+	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app test ARGS=; done
 
 molecule-%:
 	molecule test --no-command-borders -s $*
