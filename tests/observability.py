@@ -33,12 +33,14 @@ PLAYBOOK = """
 """
 
 
-def play(directory: Path, **variables: Any) -> PlaybookRun:
+def play(directory: Path, tasks: list[dict[str, Any]] = TASKS, **variables: Any) -> PlaybookRun:
     role = directory / "roles/shown"
     (role / "tasks").mkdir(parents=True)
     for part in ("defaults", "files", "templates", "vars"):
         (role / part).symlink_to(ROLE / part)
-    (role / "tasks/main.yml").write_text(yaml.safe_dump(TASKS))
+    # What the collection has beside its roles.
+    (directory / "dashboards").symlink_to(REPOSITORY / "dashboards")
+    (role / "tasks/main.yml").write_text(yaml.safe_dump(tasks))
     (directory / "play.yml").write_text(PLAYBOOK)
     values = {"sandbox_state_directory": str(directory), **variables}
     arguments = ["--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}"]
@@ -56,7 +58,11 @@ def objects(release: dict[str, Any]) -> list[dict[str, Any]]:
     """What the chart makes of a release, as role release has it rendered."""
     arguments = [f"--namespace={release['namespace']}"]
     chart = REPOSITORY / "charts" / release.get("chart", "workload")
-    return render(release["values"], release["name"], *arguments, chart=chart)
+    values = release["values"]
+    if "image" in release:
+        # Of what is the sandbox's own the tag is known when it is built.
+        values = {**values, "image": {"tag": "1", **values["image"]}}
+    return render(values, release["name"], *arguments, chart=chart)
 
 
 def free_ports(count: int) -> list[int]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         "jaeger",
         "collector",
         "agent",
+        "perses",
     ]
     assert {name: release.get("after") for name, release in found.items()} == {
         "observability": None,
@@ -54,6 +56,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         "jaeger": None,
         "collector": ["observability"],
         "agent": None,
+        "perses": None,
     }
     for name, release in found.items():
         # Directories of a node are given to agents alone, who have a namespace of their own for that.
@@ -102,7 +105,7 @@ def test_tokens_are_bound_to_the_pod_and_end_within_the_hour(found: dict[str, di
     assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-@pytest.mark.parametrize("name", ["alertmanager", "victorialogs", "jaeger", "agent"])
+@pytest.mark.parametrize("name", ["alertmanager", "victorialogs", "jaeger", "agent", "perses"])
 def test_who_asks_nothing_of_the_api_has_no_token(found: dict[str, dict[str, Any]], name: str) -> None:
     pod = only(objects(found[name]), found[name]["values"]["kind"])["spec"]["template"]["spec"]
     assert not [volume for volume in pod["volumes"] if "projected" in volume]
@@ -131,12 +134,86 @@ def test_pages_are_for_the_gateway_alone(found: dict[str, dict[str, Any]]) -> No
         "jaeger": "traces",
         "collector": None,
         "agent": None,
+        "perses": "dashboards",
     }
     policy = only(objects(found["kube-state-metrics"]), "NetworkPolicy")["spec"]
     (rule,) = policy["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}}]
     peers = [peer for rule in policy["egress"] for peer in rule["to"]]
     assert {"ipBlock": {"cidr": "198.18.0.21/32"}} in peers
+
+
+def test_dashboards_ask_for_a_login_with_a_password_of_their_own(found: dict[str, dict[str, Any]]) -> None:
+    release = found["perses"]
+    assert (release["image"], release["values"]["image"]) == (
+        "perses",
+        {"repository": "registry.sandbox.internal/perses"},
+    )
+    secret = release["secrets"]["perses"]
+    # Of AES-256, as Perses wants it.
+    assert secret["encryption-key"] == {"length": 32}
+    assert secret["user.yaml"]["file"].endswith("/secrets/perses-user.yaml")
+    config = yaml.safe_load(release["values"]["config"]["files"]["perses.yml"])
+    security = config["security"]
+    assert security["enable_auth"] is True
+    assert security["authentication"] == {"disable_sign_up": True, "providers": {"enable_native": True}}
+    assert "encryption_key" not in security
+    pod = only(objects(release), "StatefulSet")["spec"]["template"]["spec"]
+    mounts = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    # The database is on the volume, what is provisioned and the key are mounted.
+    folders = [*config["provisioning"]["folders"], "/perses", "/etc/perses-key"]
+    assert set(folders) <= mounts
+    assert config["database"]["file"]["folder"].startswith("/perses/")
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_dashboards_of_the_collection_and_of_the_inventory_are_brought(tmp_path: Path) -> None:
+    panel = {"title": "Up", "kind": "stat", "queries": [{"metrics": "up"}]}
+    mine = {"name": "mine", "title": "Mine", "groups": [{"title": "G", "panels": [panel]}]}
+    found = releases(tmp_path, observability_dashboards=[mine], observability_dashboards_user="ann")
+    files = found["perses"]["values"]["config"]["files"]
+    resources = [json.loads(text) for name, text in files.items() if name.endswith(".json")]
+    dashboards = [item["metadata"]["name"] for item in resources if item["kind"] == "Dashboard"]
+    assert dashboards == ["platform", "trace", "workloads", "mine"]
+    (binding,) = (item["spec"] for item in resources if item["kind"] == "GlobalRoleBinding")
+    assert binding["subjects"] == [{"kind": "User", "name": "ann"}]
+    first = yaml.safe_load(files["perses.yml"])["frontend"]["important_dashboards"]
+    assert [item["dashboard"] for item in first] == dashboards
+    # Perses takes .json and .yaml as what is provisioned: its configuration is none of it.
+    assert {Path(name).suffix for name in files} == {".json", ".yml"}
+
+
+def test_the_dashboards_may_ask_what_they_show(found: dict[str, dict[str, Any]]) -> None:
+    policy = only(objects(found["perses"]), "NetworkPolicy")["spec"]
+    asked = {
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]: [port["port"] for port in rule["ports"]]
+        for rule in policy["egress"]
+        for peer in rule["to"]
+        if "app.kubernetes.io/name" in peer.get("podSelector", {}).get("matchLabels", {})
+    }
+    assert asked == {"prometheus": [9090], "victorialogs": [9428], "jaeger": [16686]}
+    for name in asked:
+        rules = only(objects(found[name]), "NetworkPolicy", name)["spec"]["ingress"]
+        peers = [peer for rule in rules for peer in rule["from"]]
+        assert {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "perses"}}} in peers
+
+
+def test_the_password_is_made_once_and_read_by_its_owner_alone(tmp_path: Path) -> None:
+    login = [{"ansible.builtin.include_tasks": str(ROLE / "tasks/login.yml")}]
+    state = tmp_path / "state"
+    described = []
+    for number in range(2):
+        run = play(tmp_path / str(number), tasks=login, sandbox_state_directory=str(state))
+        assert run.returncode == 0, run.text
+        described.append((state / "secrets/perses-user.yaml").read_text())
+    password = (state / "secrets/perses-password").read_text().split()[0]
+    assert described[0] == described[1]
+    assert yaml.safe_load(described[0])["spec"]["nativeProvider"]["password"] == password
+    assert len(password) == 32
+    for name in ("perses-user.yaml", "perses-password"):
+        assert (state / "secrets" / name).stat().st_mode & 0o777 == 0o600
+    assert (state / "secrets").stat().st_mode & 0o777 == 0o700
+    assert password not in run.text
 
 
 def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
@@ -165,6 +242,15 @@ def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
         ({"observability_metrics_size": "much"}, "observability_metrics_size is much"),
         ({"observability_scrape_configs": [{"job_name": "etcd"}]}, "has the job_name etcd, which the role has"),
         ({"observability_scrape_configs": [{}]}, "needs a job_name"),
+        ({"observability_dashboards_user": "Ann B"}, "observability_dashboards_user is Ann B"),
+        (
+            {"observability_dashboards": [{"name": "trace", "title": "T", "groups": []}]},
+            "a name that another dashboard has",
+        ),
+        (
+            {"observability_dashboards": [{"name": "mine", "title": "M", "colour": 1}]},
+            "dashboard mine: colour is unknown",
+        ),
     ],
 )
 def test_what_can_not_be_meant_is_refused(tmp_path: Path, wrong: dict[str, Any], words: str) -> None:

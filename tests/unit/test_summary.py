@@ -63,6 +63,7 @@ def test_a_sandbox_of_official_releases_lacks_nothing(tmp_path: Path) -> None:
         "admin kubeconfig of this sandbox alone",
         "break-glass kubeconfig, for repairs alone",
         "image registry 198.18.0.2:5000, user sandbox",
+        "dashboards, user admin",
         "SSH key of the machines, user root",
     ]
 

@@ -1,0 +1,250 @@
+# Copyright: cicd.sandbox contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dashboards: their login, what they may ask, that every panel shows something, and the way from a point to a line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from ansible_collections.cicd.sandbox.plugins.module_utils.dashboards.definition import (
+    VARIABLE,
+    Dashboard,
+    Panel,
+    Query,
+    read_dashboard,
+)
+from browsing import PORT, STATE, chromium, screenshot
+from checkout import REPOSITORY
+from live_cluster import get, until
+from playwright.sync_api import Browser, Page, expect
+
+HOST = f"dashboards.localhost:{PORT}"
+PAGE = f"http://{HOST}"
+# Seconds within which a request has to be found.
+SOON = 15
+FILES = sorted((REPOSITORY / "dashboards").glob("*.yaml"))
+PANELS = [
+    (dashboard, panel)
+    for path in FILES
+    for dashboard in [read_dashboard(yaml.safe_load(path.read_text()))]
+    for panel in dashboard.panels
+]
+PROXY = {
+    "metrics": "/proxy/globaldatasources/prometheus/api/v1/query",
+    "exemplars": "/proxy/globaldatasources/prometheus/api/v1/query_exemplars",
+    "logs": "/proxy/globaldatasources/victorialogs/select/logsql/query",
+    "log_numbers": "/proxy/globaldatasources/victorialogs/select/logsql/stats_query_range",
+    "traces": "/proxy/globaldatasources/jaeger/api/v3/traces",
+}
+
+
+def password() -> str:
+    return (STATE / "secrets/perses-password").read_text().split()[0]
+
+
+def ask(path: str, content: bytes | None = None, host: str = HOST, **headers: str) -> tuple[int, str]:
+    """Status and body of what a page answers."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, {"Host": host, **named})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def login(user: str, word: str) -> tuple[int, str]:
+    content = json.dumps({"login": user, "password": word}).encode()
+    return ask("/api/auth/providers/native/login", content, content_type="application/json")
+
+
+@functools.cache
+def token() -> str:
+    status, text = login("admin", password())
+    assert status == 200, text
+    word: str = json.loads(text)["access_token"]
+    return word
+
+
+def asked(path: str, **parameters: str) -> tuple[int, str]:
+    """What the page answers its user."""
+    query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+    return ask(path + query, authorization=f"Bearer {token()}")
+
+
+# --- who may come in --------------------------------------------------------------------------------------------------
+
+
+def test_who_has_no_login_sees_nothing() -> None:
+    for path in ("/api/v1/projects", "/api/v1/globaldatasources", PROXY["metrics"] + "?query=up"):
+        assert ask(path)[0] == 401, path
+
+
+def test_a_wrong_password_is_refused_and_nobody_makes_a_user() -> None:
+    for word in ("", "password", "admin", password()[:-1]):
+        assert login("admin", word)[0] in (400, 401), word
+    user = {"kind": "User", "metadata": {"name": "eve"}, "spec": {"nativeProvider": {"password": "x" * 12}}}
+    assert ask("/api/v1/users", json.dumps(user).encode(), content_type="application/json")[0] >= 400
+    assert "eve" not in asked("/api/v1/users")[1]
+
+
+def test_stores_are_asked_and_not_changed() -> None:
+    for path in (
+        "/proxy/globaldatasources/prometheus/api/v1/admin/tsdb/delete_series",
+        "/proxy/globaldatasources/prometheus/-/reload",
+        "/proxy/globaldatasources/victorialogs/insert/jsonline",
+        "/proxy/globaldatasources/victorialogs/x/select/logsql/query",
+        "/proxy/globaldatasources/jaeger/api/traces",
+    ):
+        assert asked(path)[0] == 403, path
+
+
+def test_the_password_is_its_owners_alone_and_the_pod_has_no_token() -> None:
+    for name in ("perses-password", "perses-user.yaml", "perses-encryption-key"):
+        assert (STATE / "secrets" / name).stat().st_mode & 0o777 == 0o600
+    (pod,) = get("pods", "--namespace=observability", "--selector=app.kubernetes.io/name=perses")["items"]
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_all_plugins_and_dashboards_are_there() -> None:
+    modules = json.loads(asked("/api/v1/plugins")[1])
+    assert [module for module in modules if not module["status"]["isLoaded"]] == []
+    assert "Observability" in [module["metadata"]["name"] for module in modules]
+    dashboards = json.loads(asked("/api/v1/projects/sandbox/dashboards")[1])
+    assert {item["metadata"]["name"] for item in dashboards} >= {path.stem for path in FILES}
+
+
+def value_of(dashboard: Dashboard, namespace: str) -> dict[str, str]:
+    """What is chosen: a namespace, and all that there is in it."""
+    return {variable.name: ".*" for variable in dashboard.variables} | {"namespace": namespace}
+
+
+def amount(query: Query, values: dict[str, str]) -> int:
+    """How many series, lines or traces the stores have, asked as the page asks."""
+    text = VARIABLE.sub(lambda found: values.get(found[1] or found[2], found[0]), query.text)
+    now = time.time()
+    span = {"start": str(int(now - 3600)), "end": str(int(now) + 1)}
+    parameters: dict[str, str] = {"query": text}
+    if query.language == "exemplars":
+        parameters |= span
+    elif query.language in ("logs", "log_numbers"):
+        parameters |= {**span, "limit": "10"} if query.language == "logs" else {**span, "step": "1m"}
+    elif query.language == "traces":
+        iso = {name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(value))) for name, value in span.items()}
+        parameters = {"query.start_time_min": iso["start"], "query.start_time_max": iso["end"]}
+        parameters |= {"query.service_name": "front-end", "query.num_traces": "5"}
+    path = PROXY[query.language]
+    status, answer = (
+        ask(path, urllib.parse.urlencode(parameters).encode(), authorization=f"Bearer {token()}")
+        if query.language == "metrics"
+        else asked(path, **parameters)
+    )
+    if query.language == "traces" and status == 404:
+        return 0
+    assert status == 200, f"{text}\n{answer}"
+    if query.language == "logs":
+        return len(answer.splitlines())
+    body = json.loads(answer)
+    if query.language == "traces":
+        return len(body["result"]["resourceSpans"])
+    return len(body["data"] if query.language == "exemplars" else body["data"]["result"])
+
+
+@pytest.mark.parametrize(("dashboard", "panel"), PANELS, ids=[f"{d.name}: {p.title}" for d, p in PANELS])
+def test_a_panel_shows_something_unless_it_says_why_not(dashboard: Dashboard, panel: Panel) -> None:
+    queries = [query for query in panel.queries if query.text != "$trace"]
+
+    def found() -> int:
+        # All are asked, so that one that can't be asked is found where another has data.
+        return sum([amount(query, value_of(dashboard, "apps")) for query in queries])
+
+    assert found() or panel.empty or until(found, 2 * SOON)
+
+
+@pytest.mark.parametrize("namespace", ["apps", "istio-ingress", "istio-system", "kube-system", "observability"])
+def test_processors_and_memory_of_each_namespace_are_shown(namespace: str) -> None:
+    (workloads,) = {dashboard.name: dashboard for dashboard, _ in PANELS if dashboard.name == "workloads"}.values()
+    for panel in workloads.panels:
+        if panel.title.startswith("Use of"):
+            assert amount(panel.queries[0], value_of(workloads, namespace)) > 0, panel.title
+
+
+# --- from a point to a line, by clicks --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of who has logged in as a person does."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+    opened = context.new_page()
+    opened.goto(f"{PAGE}/projects/sandbox/dashboards/workloads")
+    opened.get_by_label("Username").fill("admin")
+    opened.get_by_label("Password").fill(password())
+    opened.get_by_role("button", name="Sign in").click()
+    yield opened
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def trace() -> str:
+    """A request whose trace has come."""
+    number = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{number}-{secrets.token_hex(8)}-01"}
+    assert ask("/", host=f"website.localhost:{PORT}", **headers)[0] == 200
+    assert until(lambda: asked(f"{PROXY['traces']}/{number}")[0] == 200, SOON)
+    return number
+
+
+def test_workloads_are_seen(page: Page) -> None:
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=30m")
+    for title in ("Use of processors, request and limit", "Use of memory, and limit", "Single requests", "Lines"):
+        expect(page.get_by_text(title, exact=True).first).to_be_attached(timeout=30_000)
+    expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
+    screenshot(page, "dashboard-workloads")
+
+
+def test_a_trace_has_its_spans_and_its_lines_and_a_line_leads_on(page: Page, trace: str) -> None:
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={trace}&start=30m")
+    expect(page.get_by_text("front-end").first).to_be_visible(timeout=30_000)
+    table = page.get_by_role("table", name="Log lines")
+    expect(table.get_by_role("row").first).to_be_visible(timeout=30_000)
+    screenshot(page, "dashboard-trace")
+    table.get_by_role("button").first.click()
+    table.get_by_role("link").first.click()
+    # Of the pod, and with a time range.
+    page.wait_for_url(lambda url: "/dashboards/workloads" in url and "var-pod=" in url and "start=" in url)
+
+
+def test_a_line_of_the_workloads_leads_to_its_trace(page: Page, trace: str) -> None:
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=15m")
+    link = page.get_by_role("table", name="Log lines").first.get_by_role("link").first
+    link.scroll_into_view_if_needed(timeout=30_000)
+    number = link.inner_text()
+    link.click()
+    page.wait_for_url(lambda url: f"var-trace={number}" in url and "start=" in url and "end=" in url)
+    expect(page.get_by_role("table", name="Log lines").get_by_role("row").first).to_be_visible(timeout=30_000)
+
+
+def test_what_a_store_refuses_is_said_in_the_panel(page: Page) -> None:
+    none = "f" * 32
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={none}&start=30m")
+    expect(page.get_by_text(f"Jaeger has no trace {none}").first).to_be_visible(timeout=30_000)
