@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -18,6 +20,7 @@ import pytest
 import yaml
 from ansible_collections.cicd.sandbox.plugins.filter.perses_files import perses_files
 from ansible_collections.cicd.sandbox.plugins.module_utils.dashboards.definition import (
+    KINDS,
     VARIABLE,
     Dashboard,
     DashboardError,
@@ -32,7 +35,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.dashboards.perses imp
     render_surroundings,
 )
 from checkout import REPOSITORY, load
-from helm import run, tool
+from helm import CACHE, run, tool, try_run
 from observability import free_ports, releases, running
 
 FILES = sorted((REPOSITORY / "dashboards").glob("*.yaml"))
@@ -359,3 +362,49 @@ def test_what_has_schemas_is_in_the_image_and_the_other_way_round() -> None:
     component = load(REPOSITORY / "roles/sandbox/vars/main/components/perses.yml")["sandbox_component_perses"]
     packages = {Path(folder).name for package in component["packages"]["npm"] for folder in package["folders"]}
     assert {path.name for path in (REPOSITORY / "images/perses/schemas").iterdir()} == packages
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plugins as the image has them; of ours what schemas are read from, as its pages need not be built for that."""
+    directory = tmp_path_factory.mktemp("perses") / "plugins"
+    cached = sorted(CACHE.glob("perses/*/plugins"), key=lambda path: path.stat().st_mtime)
+    if not cached:
+        pytest.fail(f"{CACHE} has no Perses; `make up` or `make artifacts` builds it", pytrace=False)
+    shutil.copytree(cached[-1], directory, ignore=shutil.ignore_patterns("lib", "__mf"))
+    shutil.copytree(REPOSITORY / "images/perses/schemas", directory, dirs_exist_ok=True)
+    ours = directory / "observability"
+    source = REPOSITORY / "dashboards/plugin"
+    shutil.copytree(source / "schemas", ours / "schemas")
+    shutil.copy(source / "package.json", ours)
+    manifest = {"id": "Observability", "name": "Observability", "metaData": {"buildInfo": {"buildVersion": "0"}}}
+    (ours / "mf-manifest.json").write_text(json.dumps(manifest))
+    return directory
+
+
+def lint(directory: Path, plugins: Path) -> subprocess.CompletedProcess[str]:
+    return try_run("percli", "lint", f"--directory={directory}", f"--plugin.path={plugins}")
+
+
+def test_perses_takes_every_dashboard(tmp_path: Path, plugins: Path) -> None:
+    files = perses_files([load(path) for path in FILES], "sandbox", "dev", ADDRESSES, "admin", PAGE)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    done = lint(tmp_path, plugins)
+    assert (done.returncode, "look good" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("language", QUERIES)
+def test_perses_refuses_what_a_schema_does_not_know(tmp_path: Path, plugins: Path, language: str) -> None:
+    """Without schemas it would take anything."""
+    kind = next(kind for kind, languages in KINDS.items() if language in languages)
+    dashboard = rendered(definition({"kind": kind, "queries": [{language: "up"}]}))
+    path = tmp_path / "dashboard.json"
+    path.write_text(json.dumps(dashboard))
+    assert lint(tmp_path, plugins).returncode == 0
+    spec = dashboard["spec"]["panels"]["0_0"]["spec"]
+    for part in (spec["plugin"]["spec"], spec["queries"][0]["spec"]["plugin"]["spec"]):
+        part["colour"] = "red"
+        path.write_text(json.dumps(dashboard))
+        assert lint(tmp_path, plugins).returncode != 0
+        del part["colour"]
