@@ -208,6 +208,31 @@ def test_no_job_drops_what_dashboards_show(tmp_path: Path) -> None:
                 assert [metric for metric in metrics if re.fullmatch(rule["regex"], metric)] == [], name
 
 
+def test_pods_are_their_workloads(tmp_path: Path) -> None:
+    """A workload that can be chosen is what a person made: a Deployment and not its ReplicaSets."""
+    owned = {
+        "front-end-6b7c8d9f5-x2k4z": ("ReplicaSet", "front-end-6b7c8d9f5", "front-end"),
+        "postgresql-0": ("StatefulSet", "postgresql", "postgresql"),
+        "postgresql-password-8gkzt": ("Job", "postgresql-password", "postgresql-password"),
+        "agent-7xkcd": ("DaemonSet", "agent", "agent"),
+        "kube-apiserver-cp-1": ("Node", "cp-1", "kube-apiserver-cp-1"),
+        "by-hand": ("", "", "by-hand"),
+    }
+    labels = {pod: f'pod="{pod}",owner_kind="{kind}",owner_name="{name}"' for pod, (kind, name, _) in owned.items()}
+    series = [{"series": f'kube_pod_owner{{namespace="a",{text}}}', "values": "1x9"} for text in labels.values()]
+    record = "namespace_workload_pod:kube_pod_owner:relabel"
+    expected = [
+        {"labels": f'{record}{{namespace="a",pod="{pod}",workload="{workload}"}}', "value": 1}
+        for pod, (_, _, workload) in owned.items()
+    ]
+    asked = {"expr": record, "eval_time": "5m", "exp_samples": expected}
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}]
+    path = tmp_path / "pods.test.yml"
+    path.write_text(yaml.safe_dump({"rule_files": [str(path.parent / "pods.rules.yml")], "tests": tests}))
+    shutil.copy(next(rules for rules in RULES if rules.name == "pods.rules.yml"), tmp_path)
+    assert "SUCCESS" in run("promtool", "test", "rules", str(path))
+
+
 @pytest.fixture(scope="module")
 def victorialogs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("victorialogs")
