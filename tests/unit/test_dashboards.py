@@ -312,6 +312,16 @@ def test_a_point_a_trace_and_a_line_lead_to_the_trace() -> None:
     assert specs["LogsTable"]["links"] == [{"field": "trace_id", "link": target % "trace_id"}]
 
 
+def test_a_panel_leads_to_a_page_with_what_was_chosen() -> None:
+    data = definition({"page": {"name": "logs", "title": "Search", "path": "/x?q=$namespace"}})
+    with pytest.raises(DashboardError, match="panel P: there is no variable namespace before it"):
+        read_dashboard(data)
+    text = {"name": "namespace", "title": "N", "text": ""}
+    (link,) = rendered({**data, "variables": [text]})["spec"]["panels"]["0_0"]["spec"]["links"]
+    assert link["url"] == "http://logs.localhost:8080/x?q=$namespace"
+    assert link["renderVariables"] is True
+
+
 def test_a_panel_says_why_it_may_be_empty() -> None:
     panel = rendered(definition({"description": "What.", "empty": "nobody came"}))["spec"]["panels"]["0_0"]
     assert panel["spec"]["display"]["description"] == "What. No data: nobody came."

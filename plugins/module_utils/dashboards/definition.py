@@ -51,7 +51,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the sandbox's where the same can be looked at further; name: the first label of its host."""
+    """A page of the sandbox's where the same can be looked at further.
+
+    name: the first label of its host; path: may have variables.
+    """
 
     name: str
     title: str
@@ -230,8 +233,9 @@ def _check(where: str, dashboard: Dashboard) -> None:
         known.add(variable.name)
     for panel in dashboard.panels:
         place = f"{where}, panel {panel.title}"
-        for query in panel.queries:
-            _check_names(place, variables_in(query.text), known)
+        texts = [query.text for query in panel.queries] + ([panel.page.path] if panel.page else [])
+        for text in texts:
+            _check_names(place, variables_in(text), known)
         for link in [*panel.links.values(), *([panel.leads_to] if panel.leads_to else [])]:
             if link not in dashboard.links:
                 raise DashboardError(f"{place}: there is no link {link!r} on this dashboard")

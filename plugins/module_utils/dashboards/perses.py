@@ -115,7 +115,7 @@ def _panel(dashboard: Dashboard, panel: Panel, project: str, page_url: str) -> d
     }
     if panel.page:
         url = page_url.format(name=panel.page.name) + panel.page.path
-        spec["links"] = [{"name": panel.page.title, "url": url, "targetBlank": True}]
+        spec["links"] = [{"name": panel.page.title, "url": url, "targetBlank": True, "renderVariables": True}]
     return {"kind": "Panel", "spec": spec}
 
 
