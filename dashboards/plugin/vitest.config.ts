@@ -5,8 +5,10 @@ export default defineConfig({
   test: {
     environment: 'jsdom',
     include: ['test/*.test.ts', 'test/*.test.tsx'],
-    // Their modules import each other without endings, as bundlers read them.
-    server: { deps: { inline: [/@perses-dev/, /@mui/, /mdi-material-ui/] } },
     testTimeout: 30_000,
+    // One process, which reads Perses' modules and MUI once.
+    isolate: false,
+    pool: 'forks',
+    poolOptions: { forks: { singleFork: true } },
   },
 });

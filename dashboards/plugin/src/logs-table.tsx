@@ -164,11 +164,15 @@ export function LogsTablePanel({ spec, queryResults }: LogsTableProps): ReactEle
           const key = keyOf(entry);
           return <Row entry={entry} spec={spec} open={open.has(key)} onToggle={() => toggle(key)} />;
         }}
-        components={hasMore ? { Footer: More } : undefined}
+        components={hasMore ? WITH_FOOTER : NO_FOOTER}
       />
     </Box>
   );
 }
+
+// Virtuoso takes no undefined here.
+const NO_FOOTER = {};
+const WITH_FOOTER = { Footer: More };
 
 const keyOf = (entry: LogEntry): string => `${entry.labels['_stream_id'] ?? ''} ${entry.timestamp} ${entry.line}`;
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A datasource that answers what a file of fixtures/ has, and what it was asked.
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatasourceStore } from '@perses-dev/plugin-system';
 import { vi } from 'vitest';
 
-export const fixture = (name: string): string => readFileSync(new URL(`fixtures/${name}`, import.meta.url), 'utf8');
+export const fixture = (name: string): string => readFileSync(join(import.meta.dirname, 'fixtures', name), 'utf8');
 export const parsed = <T>(name: string): T => JSON.parse(fixture(name)) as T;
 
 export const RANGE = { start: new Date('2026-11-30T09:00:00Z'), end: new Date('2026-11-30T10:00:00Z') };

@@ -8,13 +8,19 @@ import { linkVariables, LogsTablePanel, LogsTableSpec } from '../src/logs-table'
 import { parseLines } from '../src/victorialogs';
 import { fixture } from './datasource';
 
-vi.mock('@perses-dev/plugin-system', async (original) => ({
-  ...(await original<object>()),
-  useAllVariableValues: () => ({ __from: { loading: false, value: '1' }, __to: { loading: false, value: '2' } }),
-  useRouterContext: () => ({
-    RouterComponent: ({ to, children }: { to: string; children: ReactNode }) => <a href={to}>{children}</a>,
-  }),
-}));
+vi.mock('@perses-dev/plugin-system', async (original) => {
+  const { forwardRef } = await import('react');
+  const RouterComponent = forwardRef<HTMLAnchorElement, { to: string; children: ReactNode }>(({ to, children }, ref) => (
+    <a href={to} ref={ref}>
+      {children}
+    </a>
+  ));
+  return {
+    ...(await original<object>()),
+    useAllVariableValues: () => ({ __from: { loading: false, value: '1' }, __to: { loading: false, value: '2' } }),
+    useRouterContext: () => ({ RouterComponent }),
+  };
+});
 
 afterEach(cleanup);
 
