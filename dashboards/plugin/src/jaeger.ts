@@ -83,27 +83,39 @@ export function toTrace(otlp: OtlpTraces): NonNullable<TraceData['trace']> {
   } as NonNullable<TraceData['trace']>;
 }
 
+interface FoundSpan {
+  service: string;
+  span: OtlpSpan;
+}
+type OneOrMore<T> = [T, ...T[]];
+
 /** A line for each trace: the search answers all of their spans. */
 export function toSearchResults(otlp: OtlpTraces): TraceSearchResult[] {
-  const traces = new Map<string, Array<{ service: string; span: OtlpSpan }>>();
+  const traces = new Map<string, OneOrMore<FoundSpan>>();
   for (const { resource, scopeSpans } of otlp.resourceSpans ?? []) {
     const service = resource?.attributes?.find(({ key }) => key === 'service.name')?.value.stringValue ?? 'unknown';
     for (const span of (scopeSpans ?? []).flatMap(({ spans }) => spans ?? [])) {
-      const spans = traces.get(span.traceId) ?? [];
-      spans.push({ service, span });
-      traces.set(span.traceId, spans);
+      const found = { service, span };
+      const spans = traces.get(span.traceId);
+      if (spans) {
+        spans.push(found);
+      } else {
+        traces.set(span.traceId, [found]);
+      }
     }
   }
   return [...traces].map(([traceId, spans]) => summary(traceId, spans));
 }
 
-function summary(traceId: string, spans: Array<{ service: string; span: OtlpSpan }>): TraceSearchResult {
+function summary(traceId: string, spans: OneOrMore<FoundSpan>): TraceSearchResult {
   const ids = new Set(spans.map(({ span }) => span.spanId));
-  const byStart = [...spans].sort((a, b) => milliseconds(a.span.startTimeUnixNano) - milliseconds(b.span.startTimeUnixNano));
+  const startOf = ({ span }: FoundSpan): number => milliseconds(span.startTimeUnixNano);
+  const first = spans.reduce((earliest, found) => (startOf(found) < startOf(earliest) ? found : earliest));
+  const isRoot = ({ span }: FoundSpan): boolean => !span.parentSpanId || !ids.has(span.parentSpanId);
   // A trace that a caller began has a parent that nobody keeps.
-  const root = byStart.find(({ span }) => !span.parentSpanId || !ids.has(span.parentSpanId)) ?? byStart[0]!;
-  const start = milliseconds(byStart[0]!.span.startTimeUnixNano);
-  const end = byStart.reduce((last, { span }) => Math.max(last, milliseconds(span.endTimeUnixNano)), start);
+  const root = [...spans].sort((a, b) => startOf(a) - startOf(b)).find(isRoot) ?? first;
+  const start = startOf(first);
+  const end = spans.reduce((last, { span }) => Math.max(last, milliseconds(span.endTimeUnixNano)), start);
   const serviceStats: TraceSearchResult['serviceStats'] = {};
   for (const { service, span } of spans) {
     const stats = (serviceStats[service] ??= { spanCount: 0 });
