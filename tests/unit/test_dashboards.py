@@ -338,9 +338,13 @@ def test_lines_are_drawn_as_they_are_told() -> None:
 def test_variables_come_of_labels_or_are_text() -> None:
     of = {"name": "namespace", "title": "Namespace", "label": "namespace", "of": "up", "several": True}
     text = {"name": "trace", "title": "Trace", "text": "abc"}
-    listed, free = rendered(definition(variables=[{**of, "default": "all"}, text]))["spec"]["variables"]
+    listed, free = rendered(definition(variables=[{**of, "default": "all", "everything": ".*"}, text]))["spec"][
+        "variables"
+    ]
     assert listed["spec"]["plugin"]["spec"] == {"labelName": "namespace", "matchers": ["up"]}
     assert listed["spec"]["defaultValue"] == ["$__all"]
+    assert listed["spec"]["customAllValue"] == ".*"
+    assert "customAllValue" not in rendered(definition(variables=[of]))["spec"]["variables"][0]["spec"]
     assert free == {"kind": "TextVariable", "spec": {"name": "trace", "display": {"name": "Trace"}, "value": "abc"}}
 
 

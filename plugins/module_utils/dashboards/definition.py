@@ -103,6 +103,7 @@ class Variable:
     text: what stands there at first, for a variable without `label`.
     default: values that are chosen at first, or "all".
     several: more than one can be chosen, and all.
+    everything: what queries get for all instead of each of the values, such as .*; they need not wait for them then.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Variable:
     text: str = ""
     default: str | list[str] = ""
     several: bool = False
+    everything: str = ""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,8 @@ def _variable(variable: Variable) -> dict[str, Any]:
             "spec": {"labelName": variable.label, "matchers": [variable.of]},
         },
     }
+    if variable.everything:
+        spec["customAllValue"] = variable.everything
     if variable.default == "all":
         spec["defaultValue"] = [ALL]
     elif variable.default:
