@@ -31,6 +31,8 @@ HOST = f"dashboards.localhost:{PORT}"
 PAGE = f"http://{HOST}"
 # Seconds within which a request has to be found.
 SOON = 15
+# Milliseconds that a page may take to be drawn, on a machine that has other work.
+SHOWN = 90_000
 FILES = sorted((REPOSITORY / "dashboards").glob("*.yaml"))
 PANELS = [
     (dashboard, panel)
@@ -86,7 +88,9 @@ def asked(path: str, **parameters: str) -> tuple[int, str]:
 
 def test_who_has_no_login_sees_nothing() -> None:
     for path in ("/api/v1/projects", "/api/v1/globaldatasources", PROXY["metrics"] + "?query=up"):
-        assert ask(path)[0] == 401, path
+        status, text = ask(path)
+        assert status in (400, 401), path
+        assert "jwt" in text, path
 
 
 def test_a_wrong_password_is_refused_and_nobody_makes_a_user() -> None:
@@ -195,11 +199,13 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page of who has logged in as a person does."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+    context.set_default_timeout(SHOWN)
     opened = context.new_page()
     opened.goto(f"{PAGE}/projects/sandbox/dashboards/workloads")
     opened.get_by_label("Username").fill("admin")
     opened.get_by_label("Password").fill(password())
     opened.get_by_role("button", name="Sign in").click()
+    expect(opened.get_by_role("button", name="Sign in")).to_have_count(0, timeout=SHOWN)
     yield opened
     context.close()
 
@@ -214,19 +220,27 @@ def trace() -> str:
     return number
 
 
-def test_workloads_are_seen(page: Page) -> None:
-    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=30m")
-    for title in ("Use of processors, request and limit", "Use of memory, and limit", "Single requests", "Lines"):
-        expect(page.get_by_text(title, exact=True).first).to_be_attached(timeout=30_000)
-    expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
-    screenshot(page, "dashboard-workloads")
+@pytest.mark.parametrize("name", ["workloads", "platform"])
+def test_every_panel_is_drawn(page: Page, name: str) -> None:
+    (path,) = (path for path in FILES if path.stem == name)
+    dashboard = read_dashboard(yaml.safe_load(path.read_text()))
+    # Panels out of sight are not asked for.
+    page.set_viewport_size({"width": 1400, "height": 3300})
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/{name}?start=30m&refresh=0s")
+    for panel in dashboard.panels:
+        expect(page.get_by_role("heading", name=panel.title, exact=True).first).to_be_attached(timeout=SHOWN)
+    expect(page.locator("canvas").first).to_be_visible(timeout=SHOWN)
+    expect(page.locator(".MuiSkeleton-root")).to_have_count(0, timeout=SHOWN)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    screenshot(page, f"dashboard-{name}")
+    page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 def test_a_trace_has_its_spans_and_its_lines_and_a_line_leads_on(page: Page, trace: str) -> None:
-    page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={trace}&start=30m")
-    expect(page.get_by_text("front-end").first).to_be_visible(timeout=30_000)
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={trace}&start=30m&refresh=0s")
+    expect(page.get_by_text("front-end").first).to_be_visible(timeout=SHOWN)
     table = page.get_by_role("table", name="Log lines")
-    expect(table.get_by_role("row").first).to_be_visible(timeout=30_000)
+    expect(table.get_by_role("row").first).to_be_visible(timeout=SHOWN)
     screenshot(page, "dashboard-trace")
     table.get_by_role("button").first.click()
     table.get_by_role("link").first.click()
@@ -235,16 +249,18 @@ def test_a_trace_has_its_spans_and_its_lines_and_a_line_leads_on(page: Page, tra
 
 
 def test_a_line_of_the_workloads_leads_to_its_trace(page: Page, trace: str) -> None:
-    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=15m")
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=15m&refresh=0s")
+    # Panels out of sight are not drawn.
+    page.get_by_role("heading", name="Lines", exact=True).scroll_into_view_if_needed()
     link = page.get_by_role("table", name="Log lines").first.get_by_role("link").first
-    link.scroll_into_view_if_needed(timeout=30_000)
+    expect(link).to_be_visible(timeout=SHOWN)
     number = link.inner_text()
     link.click()
     page.wait_for_url(lambda url: f"var-trace={number}" in url and "start=" in url and "end=" in url)
-    expect(page.get_by_role("table", name="Log lines").get_by_role("row").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("table", name="Log lines").get_by_role("row").first).to_be_visible(timeout=SHOWN)
 
 
 def test_what_a_store_refuses_is_said_in_the_panel(page: Page) -> None:
     none = "f" * 32
-    page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={none}&start=30m")
-    expect(page.get_by_text(f"Jaeger has no trace {none}").first).to_be_visible(timeout=30_000)
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={none}&start=30m&refresh=0s")
+    expect(page.get_by_text(f"Jaeger has no trace {none}").first).to_be_visible(timeout=SHOWN)
