@@ -249,9 +249,9 @@ def test_a_trace_has_its_spans_and_its_lines_and_a_line_leads_on(page: Page, tra
 
 
 def test_a_line_of_the_workloads_leads_to_its_trace(page: Page, trace: str) -> None:
-    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=15m&refresh=0s")
     # Panels out of sight are not drawn.
-    page.get_by_role("heading", name="Lines", exact=True).scroll_into_view_if_needed()
+    page.set_viewport_size({"width": 1400, "height": 3300})
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&start=15m&refresh=0s")
     link = page.get_by_role("table", name="Log lines").first.get_by_role("link").first
     expect(link).to_be_visible(timeout=SHOWN)
     number = link.inner_text()
