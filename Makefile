@@ -65,7 +65,7 @@ test: venv ## Everything that must hold: lint, unit, molecule
 lint: venv ## Linters, formatter, type checker, documentation, changelog
 	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
 
-unit: TOOLS = helm,helm_docs
+unit: TOOLS = helm,helm_docs,opa
 unit: tools ## Tests that need no machine
 	@scripts/stages.sh --keep-going unit-collection unit-apps
 

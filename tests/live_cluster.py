@@ -38,6 +38,17 @@ def try_kubectl(*arguments: str, stdin: str | None = None) -> subprocess.Complet
     return subprocess.run([*KUBECTL, *arguments], check=False, capture_output=True, text=True, input=stdin)
 
 
+def context(user: str) -> str:
+    return f"{STATE.name}-admin@{STATE.name}" if user == "admin" else f"{user}@{STATE.name}"
+
+
+def as_user(user: str, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run kubectl by a context of the user's own kubeconfig, as a person would."""
+    path = json.loads((STATE / "kubeconfig-places.json").read_text())[0]
+    line = [KUBECTL[0], f"--kubeconfig={path}", f"--context={context(user)}", "--request-timeout=20s", *arguments]
+    return subprocess.run(line, check=False, capture_output=True, text=True, input=stdin)
+
+
 def get(*arguments: str) -> Object:
     answer: Object = json.loads(kubectl("get", *arguments, "--output=json"))
     return answer

@@ -14,12 +14,13 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, standing, try_kubectl
+from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, standing, try_kubectl, until
 
 APPS = "apps"
 SUFFIX = secrets.token_hex(3)
@@ -192,6 +193,51 @@ def test_anonymous_requests_are_answered_for_health_alone() -> None:
     )
     others = ("/", "/version", "/api", "/apis", "/metrics", "/logs/", "/debug/pprof/", "/openapi/v2", "/livez/etcd")
     assert {path: status(path) for path in others} == dict.fromkeys(others, 401)
+
+
+def test_a_join_token_of_yesterday_joins_nothing() -> None:
+    """Runs delete theirs. One that was left is good for nothing when its time is over, one that is deleted at once."""
+    kind = "--field-selector=type=bootstrap.kubernetes.io/token"
+    assert get("secrets", "--namespace=kube-system", kind)["items"] == []
+    context = ssl.create_default_context(cadata=base64.b64decode(CLUSTER["certificate-authority-data"]).decode())
+
+    def token(number: int, hours: int) -> tuple[str, Object]:
+        name, secret = f"{number}{secrets.token_hex(3)}"[:6], secrets.token_hex(8)
+        expiration = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        described: Object = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": f"bootstrap-token-{name}", "namespace": "kube-system"},
+            "type": "bootstrap.kubernetes.io/token",
+            "stringData": {
+                "token-id": name,
+                "token-secret": secret,
+                "expiration": expiration,
+                "usage-bootstrap-authentication": "true",
+                "usage-bootstrap-signing": "true",
+                "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+            },
+        }
+        return f"{name}.{secret}", described
+
+    def status(credential: str) -> int:
+        # What a joining node asks first.
+        request = urllib.request.Request(
+            f"{SERVER}/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
+            headers={"Authorization": f"Bearer {credential}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    (fresh, described), (old, of_yesterday) = token(1, 1), token(2, -24)
+    with standing(described, of_yesterday):
+        # Whoever asks like this is heard while a token is good.
+        assert until(lambda: status(fresh) == 200, 10)
+        assert status(old) == 401
+    assert until(lambda: status(fresh) == 401, 10)
 
 
 # --- other tenants ---------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from live_cluster import (
     STATE,
     Object,
     apply,
+    as_user,
+    context,
     control_planes,
     get,
     kubectl,
@@ -100,10 +102,6 @@ def test_a_quota_holds_and_leaves_room_for_what_runs_to_be_replaced(namespace: s
 # --- users -----------------------------------------------------------------------------------------------------------
 
 
-def context(user: str) -> str:
-    return f"{STATE.name}-admin@{STATE.name}" if user == "admin" else f"{user}@{STATE.name}"
-
-
 @functools.cache
 def certificate(user: str) -> x509.Certificate:
     document = yaml.safe_load((STATE / f"users/{context(user)}.kubeconfig").read_text())
@@ -112,13 +110,6 @@ def certificate(user: str) -> x509.Certificate:
 
 def named(user: str, kind: x509.ObjectIdentifier) -> list[str]:
     return [str(attribute.value) for attribute in certificate(user).subject.get_attributes_for_oid(kind)]
-
-
-def as_user(user: str, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run kubectl by a context of the user's own kubeconfig, as a person would."""
-    path = json.loads((STATE / "kubeconfig-places.json").read_text())[0]
-    line = [KUBECTL[0], f"--kubeconfig={path}", f"--context={context(user)}", "--request-timeout=20s", *arguments]
-    return subprocess.run(line, check=False, capture_output=True, text=True, input=stdin)
 
 
 @pytest.mark.parametrize("user", ["admin", *USERS])

@@ -318,7 +318,7 @@ def test_our_catalogue_plans_every_component(own: dict[str, Any], tmp_path: Path
         assert plan.entries, plan.name
         assert set(plan.tools) <= set(plan.files), plan.name
         made = {name for recipe in plan.recipes for name in recipe.packages}
-        made |= {name for release in plan.releases for name in release.members or {release.name: ""}}
+        made |= {name for release in plan.releases for name in release.members or {release.program or release.name: ""}}
         assert set(plan.files) <= made, plan.name
 
 

@@ -7,15 +7,27 @@ What has another type than the role's argument specification says is left to tha
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.authorization import (
+    WEBHOOK_IS_LAST,
+    check_authorizers,
+    check_closed_hours,
+    check_revoked,
+)
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.entries import (
+    NO_TENANT,
+    NO_USER,
+    Entry,
+    Wrong,
+    entries,
+    meant,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import Finding
 
-Entry = Mapping[str, Any]
 Origin = Callable[[str], str]
 
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ , without a sign.
@@ -39,8 +51,6 @@ OTHER_QUOTAS = re.compile(
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,43}[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-NO_TENANT = "is no tenant's namespace"
-NO_USER = "is none of security_users"
 # The cluster's own: what guards tenants would end it.
 RESERVED = {"default", "istio-egress", "istio-ingress", "istio-system", "local-path-storage", "observability"}
 LIMITS = ("default_requests", "default_limits", "max_limits")
@@ -49,24 +59,41 @@ LIMITS = ("default_requests", "default_limits", "max_limits")
 def check_security(values: Mapping[str, Any], origin: Origin, admin: str = "") -> list[Finding]:
     """Check variables of role security, by their names. origin: variable → where it is set, "" where no file has it.
 
-    admin: the user that may be the cluster's admin.
+    admin: the user that may be the cluster's admin. Where the role is switched off, only whom API servers ask is looked
+    at.
     """
-    tenants = _entries(values, "security_tenants")
-    users, bindings = _entries(values, "security_users"), _entries(values, "security_bindings")
+    enabled = bool(values.get("security_enabled", True))
+    tenants = entries(values, "security_tenants")
+    users, bindings = entries(values, "security_users"), entries(values, "security_bindings")
     roles = _mapping(values, "security_roles")
-    found = [
-        *_tenants(tenants),
-        *_exceptions(_entries(values, "security_exceptions"), tenants),
-        *_users(users, tenants),
-        *_hours(values.get("security_certificate_hours")),
-        *_roles(roles),
-        *_bindings(bindings, tenants, roles),
-        *_admins(users, bindings, roles, admin),
-        *_matrix(_entries(values, "security_matrix"), users, tenants),
-    ]
+    authorizers = check_authorizers(values.get("security_authorizers"), enabled=enabled)
+    found = (
+        authorizers
+        if not enabled
+        else [
+            *authorizers,
+            *check_closed_hours(entries(values, "security_closed_hours"), tenants),
+            *check_revoked(values.get("security_revoked_users"), users, values.get("security_authorizers")),
+            *_tenants(tenants),
+            *_exceptions(entries(values, "security_exceptions"), tenants),
+            *_users(users, tenants),
+            *_hours(values.get("security_certificate_hours")),
+            *_roles(roles),
+            *_bindings(bindings, tenants, roles),
+            *_admins(users, bindings, roles, admin),
+            *_matrix(entries(values, "security_matrix"), users, tenants),
+        ]
+    )
     origins = {variable: origin(variable) for variable in values}
     return [
-        Finding(where, what, origins.get(_variable(where)) or "defaults of the role security", remedy)
+        Finding(
+            where,
+            what,
+            origins.get(_variable(where)) or "defaults of the role security",
+            remedy,
+            # A choice that one may have, and hardly means.
+            warning=what == WEBHOOK_IS_LAST,
+        )
         for where, what, remedy in found
         # Whoever names tenants of their own need not name users and rights anew: those of other tenants have no effect.
         if not what.endswith((NO_TENANT, NO_USER)) or origins.get(_variable(where))
@@ -91,18 +118,6 @@ def quantity(text: object) -> Decimal | None:
     return number.scaleb(exponent) if abs(exponent) < 1000 else None
 
 
-# What is wrong: where, what was found, what to do.
-Wrong = tuple[str, str, str]
-
-
-def _entries(values: Mapping[str, Any], variable: str) -> list[tuple[str, Entry]]:
-    """Return the entries of a list with where each stands; what is no mapping is left out."""
-    listed = values.get(variable)
-    if not isinstance(listed, Sequence) or isinstance(listed, str):
-        return []
-    return [(f"{variable}[{index}]", entry) for index, entry in enumerate(listed) if isinstance(entry, Mapping)]
-
-
 def _mapping(entry: Entry, key: str) -> Entry:
     value = entry.get(key)
     return value if isinstance(value, Mapping) else {}
@@ -116,11 +131,6 @@ def _repeated(entries: Iterable[tuple[str, Entry]], key: str) -> Iterator[Wrong]
         if name in first:
             yield where, f"{key} {name} is that of {first[name]}, too", "Make one entry of the two."
         first.setdefault(name, where)
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else f"There is {', '.join(sorted(known))}."
 
 
 # --- tenants ---------------------------------------------------------------------------------------------------------
@@ -186,7 +196,7 @@ def _quantities(
     for resource, text in mapping.items():
         name = str(resource)
         if name not in known and not (others and others.fullmatch(name)):
-            yield f"{where}.{name}", "is no resource that can be limited here", _meant(name, known)
+            yield f"{where}.{name}", "is no resource that can be limited here", meant(name, known)
         elif quantity(text) is None:
             remedy = "Write a number such as 2, 500m or 1Gi (m, k, M, G, T; Ki, Mi, Gi, Ti), not below 0."
             yield f"{where}.{name}", f"{text!r} is no quantity", remedy
@@ -232,7 +242,7 @@ def _exceptions(exceptions: list[tuple[str, Entry]], tenants: list[tuple[str, En
     for where, exception in exceptions:
         name = str(exception.get("namespace"))
         if name not in known:
-            yield f"{where}.namespace", f"{name} {NO_TENANT}", _meant(name, known)
+            yield f"{where}.namespace", f"{name} {NO_TENANT}", meant(name, known)
         if not str(exception.get("reason") or "").strip():
             yield f"{where}.reason", f"there is none for {name}", "Say why its pods need what restricted refuses."
 
@@ -266,7 +276,7 @@ def _users(users: list[tuple[str, Entry]], tenants: list[tuple[str, Entry]]) -> 
                 remedy = "A group is of letters, digits, dashes and dots, 53 at most; system: is the cluster's own."
                 yield f"{where}.groups", f"{group!r} is no group for {name}", remedy
         if namespace and str(namespace) not in known:
-            yield f"{where}.namespace", f"{namespace} {NO_TENANT}", _meant(str(namespace), known)
+            yield f"{where}.namespace", f"{namespace} {NO_TENANT}", meant(str(namespace), known)
 
 
 def _hours(hours: object) -> Iterator[Wrong]:
@@ -293,7 +303,7 @@ def _roles(roles: Entry) -> Iterator[Wrong]:
 def _rule(where: str, rule: Entry) -> Iterator[Wrong]:
     for key, value in rule.items():
         if key not in RULE:
-            yield f"{where}.{key}", "is nothing that a rule has", _meant(str(key), RULE)
+            yield f"{where}.{key}", "is nothing that a rule has", meant(str(key), RULE)
         elif not isinstance(value, list) or not all(isinstance(text, str) for text in value):
             yield f"{where}.{key}", "is no list of texts", "Write [one, another]."
     if not rule.get("verbs"):
@@ -312,11 +322,11 @@ def _bindings(bindings: list[tuple[str, Entry]], tenants: list[tuple[str, Entry]
         if not GROUP.fullmatch(group):
             yield f"{where}.group", f"{group!r} is no group of users", "Name one of security_users."
         if role not in roles and role not in CLUSTER_ROLES:
-            yield f"{where}.role", f"there is no role {role}", _meant(role, {*map(str, roles), *CLUSTER_ROLES})
+            yield f"{where}.role", f"there is no role {role}", meant(role, {*map(str, roles), *CLUSTER_ROLES})
         namespaces = binding.get("namespaces")
         for namespace in namespaces if isinstance(namespaces, list) else [""]:
             if namespace and str(namespace) not in known:
-                yield f"{where}.namespaces", f"{namespace} {NO_TENANT}", _meant(str(namespace), known)
+                yield f"{where}.namespaces", f"{namespace} {NO_TENANT}", meant(str(namespace), known)
             key = (group, role, str(namespace))
             if key in first:
                 yield where, f"{group} has {role} in {namespace or 'the cluster'} by {first[key]}, too", "Take one out."
@@ -378,14 +388,14 @@ def _matrix(
     for where, entry in matrix:
         user = str(entry.get("user"))
         if user not in names:
-            yield f"{where}.user", f"{user} {NO_USER}", _meant(user, names)
+            yield f"{where}.user", f"{user} {NO_USER}", meant(user, names)
         namespaces = entry.get("namespaces")
         namespaces = [str(name) for name in namespaces] if isinstance(namespaces, list) else []
         if not namespaces:
             yield f"{where}.namespaces", "is empty", 'Name one; "" is the whole cluster.'
         for name in namespaces:
             if name not in known:
-                yield f"{where}.namespaces", f"{name} {NO_TENANT}", _meant(name, known)
+                yield f"{where}.namespaces", f"{name} {NO_TENANT}", meant(name, known)
         for answer in ("can", "cannot"):
             for line in _lines(entry.get(answer)):
                 yield from _line(f"{where}.{answer}", line)
@@ -404,4 +414,4 @@ def _line(where: str, line: str) -> Iterator[Wrong]:
         remedy = "Write a verb and a resource, such as get pods, create pods/exec, patch deployments.apps/scale."
         yield where, f"{line!r} is no line of the matrix", remedy
     elif match["verb"] not in VERBS:
-        yield where, f"{line!r}: there is no verb {match['verb']}", _meant(match["verb"], VERBS)
+        yield where, f"{line!r}: there is no verb {match['verb']}", meant(match["verb"], VERBS)
