@@ -23,9 +23,11 @@ class Answer(NamedTuple):
     text: str
 
 
-def ask(page: str, path: str = "/", headers: Mapping[str, str] | None = None, **form: str) -> Answer:
-    """What a page answers, whatever it is; with a form, it is posted."""
-    content = urllib.parse.urlencode(form).encode() if form else None
+def ask(
+    page: str, path: str = "/", headers: Mapping[str, str] | None = None, content: bytes | None = None, **form: str
+) -> Answer:
+    """What a page answers, whatever it is; content or a form is posted."""
+    content = urllib.parse.urlencode(form).encode() if form else content
     sent = {"Host": f"{page}.localhost:{PORT}", **(headers or {})}
     request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, sent)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

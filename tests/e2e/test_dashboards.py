@@ -8,9 +8,7 @@ import functools
 import json
 import secrets
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -25,10 +23,11 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.dashboards.definition
 from browsing import PORT, STATE, chromium, screenshot
 from checkout import REPOSITORY
 from live_cluster import get, until
+from live_pages import Answer, ask
 from playwright.sync_api import Browser, Page, expect
 
-HOST = f"dashboards.localhost:{PORT}"
-PAGE = f"http://{HOST}"
+PAGE = f"http://dashboards.localhost:{PORT}"
+JSON = {"Content-Type": "application/json"}
 # Seconds within which a request has to be found.
 SOON = 15
 # Milliseconds that a page may take to be drawn, on a machine that has other work.
@@ -53,34 +52,27 @@ def password() -> str:
     return (STATE / "secrets/perses-password").read_text().split()[0]
 
 
-def ask(path: str, content: bytes | None = None, host: str = HOST, **headers: str) -> tuple[int, str]:
-    """Status and body of what a page answers."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, {"Host": host, **named})
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def login(user: str, word: str) -> tuple[int, str]:
+def login(user: str, word: str) -> Answer:
     content = json.dumps({"login": user, "password": word}).encode()
-    return ask("/api/auth/providers/native/login", content, content_type="application/json")
+    return ask("dashboards", "/api/auth/providers/native/login", JSON, content)
 
 
 @functools.cache
 def token() -> str:
-    status, text = login("admin", password())
-    assert status == 200, text
-    word: str = json.loads(text)["access_token"]
+    answer = login("admin", password())
+    assert answer.status == 200, answer
+    word: str = json.loads(answer.text)["access_token"]
     return word
 
 
-def asked(path: str, **parameters: str) -> tuple[int, str]:
+def asked(path: str, **parameters: str) -> Answer:
     """What the page answers its user."""
     query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-    return ask(path + query, authorization=f"Bearer {token()}")
+    return ask("dashboards", path + query, authorized())
+
+
+def authorized() -> dict[str, str]:
+    return {"Authorization": f"Bearer {token()}"}
 
 
 # --- who may come in --------------------------------------------------------------------------------------------------
@@ -88,17 +80,17 @@ def asked(path: str, **parameters: str) -> tuple[int, str]:
 
 def test_who_has_no_login_sees_nothing() -> None:
     for path in ("/api/v1/projects", "/api/v1/globaldatasources", PROXY["metrics"] + "?query=up"):
-        status, text = ask(path)
-        assert status in (400, 401), path
-        assert "jwt" in text, path
+        answer = ask("dashboards", path)
+        assert answer.status in (400, 401), path
+        assert "jwt" in answer.text, path
 
 
 def test_a_wrong_password_is_refused_and_nobody_makes_a_user() -> None:
     for word in ("", "password", "admin", password()[:-1]):
-        assert login("admin", word)[0] in (400, 401), word
+        assert login("admin", word).status in (400, 401), word
     user = {"kind": "User", "metadata": {"name": "eve"}, "spec": {"nativeProvider": {"password": "x" * 12}}}
-    assert ask("/api/v1/users", json.dumps(user).encode(), content_type="application/json")[0] >= 400
-    assert "eve" not in asked("/api/v1/users")[1]
+    assert ask("dashboards", "/api/v1/users", JSON, json.dumps(user).encode()).status >= 400
+    assert "eve" not in asked("/api/v1/users").text
 
 
 def test_stores_are_asked_and_not_changed() -> None:
@@ -109,7 +101,7 @@ def test_stores_are_asked_and_not_changed() -> None:
         "/proxy/globaldatasources/victorialogs/x/select/logsql/query",
         "/proxy/globaldatasources/jaeger/api/traces",
     ):
-        assert asked(path)[0] == 403, path
+        assert asked(path).status == 403, path
 
 
 def test_the_password_is_its_owners_alone_and_the_pod_has_no_token() -> None:
@@ -124,10 +116,10 @@ def test_the_password_is_its_owners_alone_and_the_pod_has_no_token() -> None:
 
 
 def test_all_plugins_and_dashboards_are_there() -> None:
-    modules = json.loads(asked("/api/v1/plugins")[1])
+    modules = json.loads(asked("/api/v1/plugins").text)
     assert [module for module in modules if not module["status"]["isLoaded"]] == []
     assert "Observability" in [module["metadata"]["name"] for module in modules]
-    dashboards = json.loads(asked("/api/v1/projects/sandbox/dashboards")[1])
+    dashboards = json.loads(asked("/api/v1/projects/sandbox/dashboards").text)
     assert {item["metadata"]["name"] for item in dashboards} >= {path.stem for path in FILES}
 
 
@@ -151,8 +143,8 @@ def amount(query: Query, values: dict[str, str]) -> int:
         parameters = {"query.start_time_min": iso["start"], "query.start_time_max": iso["end"]}
         parameters |= {"query.service_name": "front-end", "query.num_traces": "5"}
     path = PROXY[query.language]
-    status, answer = (
-        ask(path, urllib.parse.urlencode(parameters).encode(), authorization=f"Bearer {token()}")
+    status, _headers, answer = (
+        ask("dashboards", path, authorized(), **parameters)
         if query.language == "metrics"
         else asked(path, **parameters)
     )
@@ -215,8 +207,8 @@ def trace() -> str:
     """A request whose trace has come."""
     number = secrets.token_hex(16)
     headers = {"traceparent": f"00-{number}-{secrets.token_hex(8)}-01"}
-    assert ask("/", host=f"website.localhost:{PORT}", **headers)[0] == 200
-    assert until(lambda: asked(f"{PROXY['traces']}/{number}")[0] == 200, SOON)
+    assert ask("website", "/", headers).status == 200
+    assert until(lambda: asked(f"{PROXY['traces']}/{number}").status == 200, SOON)
     return number
 
 
