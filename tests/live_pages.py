@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import http
 import json
 import os
 import urllib.error
@@ -11,6 +13,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from live_cluster import STATE
 
 PORT = os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080")
 
@@ -26,7 +30,26 @@ class Answer(NamedTuple):
 def ask(
     page: str, path: str = "/", headers: Mapping[str, str] | None = None, content: bytes | None = None, **form: str
 ) -> Answer:
-    """What a page answers, whatever it is; content or a form is posted."""
+    """What a page answers, whatever it is, to who has the login of the pages; content or a form is posted."""
+    answer = ask_unknown(page, path, headers, content, **form)
+    if (
+        answer.status != http.HTTPStatus.UNAUTHORIZED
+        or "basic" not in answer.headers.get("www-authenticate", "").lower()
+    ):
+        return answer
+    return ask_unknown(page, path, {**(headers or {}), "Authorization": authorization()}, content, **form)
+
+
+def authorization(user: str = "sandbox", password: str | None = None) -> str:
+    """What a browser sends with the login of the pages."""
+    word = password or (STATE / "secrets/pages-password").read_text().strip()
+    return f"Basic {base64.b64encode(f'{user}:{word}'.encode()).decode()}"
+
+
+def ask_unknown(
+    page: str, path: str = "/", headers: Mapping[str, str] | None = None, content: bytes | None = None, **form: str
+) -> Answer:
+    """The same without a login."""
     content = urllib.parse.urlencode(form).encode() if form else content
     sent = {"Host": f"{page}.localhost:{PORT}", **(headers or {})}
     request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", content, sent)

@@ -13,7 +13,7 @@ author:
 description:
   - Checks that each page answers 200 at the path where a person begins, with the text that its route asks for. When
     it does not, the pods behind the Service are asked why.
-positional: address, domain, tls
+positional: address, domain, tls, login
 options:
   _input:
     description: Pages, as M(cicd.sandbox.cluster_info) returns them.
@@ -32,6 +32,9 @@ options:
     description:
       - How the pages are reached by https as well - C(address) and C(domain) as above, and C(ca), the file with the CA
         that is trusted, "" for the system's. C(only) leaves out the checks by http.
+    type: dict
+  login:
+    description: C(user) and C(password_file) for pages that ask for a login.
     type: dict
 """
 
@@ -53,15 +56,19 @@ from typing import Any
 
 
 def page_checks(
-    pages: Sequence[Mapping[str, Any]], address: str, domain: str, tls: Mapping[str, Any] | None = None
+    pages: Sequence[Mapping[str, Any]],
+    address: str,
+    domain: str,
+    tls: Mapping[str, Any] | None = None,
+    login: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return a check of each page, and one more of those that are reached by https as well."""
-    checks = [] if tls and tls.get("only") else [_check(page, "http", address, domain) for page in pages]
+    checks = [] if tls and tls.get("only") else [_check(page, "http", address, domain, login) for page in pages]
     if tls:
         ca = {"ca_path": tls["ca"]} if tls["ca"] else {}
         checks += [
             {
-                **_check(page, "https", tls["address"], tls["domain"]),
+                **_check(page, "https", tls["address"], tls["domain"], login),
                 "name": f"{page['name']} with TLS",
                 "server_name": page["hosts"][0],
                 **ca,
@@ -73,7 +80,9 @@ def page_checks(
     return checks
 
 
-def _check(page: Mapping[str, Any], scheme: str, address: str, domain: str) -> dict[str, Any]:
+def _check(
+    page: Mapping[str, Any], scheme: str, address: str, domain: str, login: Mapping[str, str] | None
+) -> dict[str, Any]:
     _domain, colon, port = domain.partition(":")
     return {
         "name": page["name"],
@@ -82,6 +91,7 @@ def _check(page: Mapping[str, Any], scheme: str, address: str, domain: str) -> d
         "status": 200,
         "behind": {"kind": "Service", "namespace": page["service_namespace"], "name": page["service"]},
         **({"contains": page["contains"]} if page["contains"] else {}),
+        **({"username": login["user"], "password_file": login["password_file"]} if login and page.get("login") else {}),
     }
 
 

@@ -12,7 +12,7 @@ author:
 description:
   - Reads nodes, and the pages that a person opens. A page is an HTTPRoute of the Gateway API that belongs to
     O(gateway), at its host names. Annotations say more, all of them optional - C(cicd.sandbox/title), C(text),
-    C(path), C(health-path) and C(contains).
+    C(path), C(health-path), C(contains) and C(login).
   - A cluster that does not answer is no error. What is known of it then is nothing, and RV(problem) says why.
 options:
   kubeconfig:
@@ -123,6 +123,9 @@ pages:
     contains:
       description: Text that has to be in what C(path) answers.
       type: str
+    login:
+      description: Whether the gateway asks for the login of the pages.
+      type: bool
     timeout:
       description: Seconds that an answer may take.
       type: int

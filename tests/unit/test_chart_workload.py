@@ -194,6 +194,7 @@ REFUSED: list[tuple[Values, str]] = [
         'probes.readiness.httpGet.port: "web" is not a name in ports (http)',
     ),
     (workload(metrics={"enabled": True}), 'metrics.port: "http" is not a name in ports (none)'),
+    (workload(gateway={"login": "ann:password"}), "at '/gateway/login'"),
     (workload(hookJobs={"main": {"events": ["pre-install"]}}), "hookJobs.main: this name is the workload's own"),
 ]
 
@@ -514,6 +515,26 @@ def test_a_page_is_told_by_its_route() -> None:
         "rules": [{"backendRefs": [{"name": name, "port": 80}], "timeouts": {"request": "30s"}}],
     }
     assert not [name for name in names(render(workload(ports=PAGE_PORTS))) if name.startswith("HTTPRoute/")]
+
+
+def test_a_page_may_ask_for_a_login_at_the_gateway() -> None:
+    gateway = {"namespace": "gateways", "workload": "front", "domain": "lab.internal"}
+    values = workload(ports=PAGE_PORTS, page={**PAGE, "login": True}, gateway=gateway)
+    assert "EnvoyFilter" not in {document["kind"] for document in render(values)}
+    login = "ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
+    documents = render({**values, "gateway": {**gateway, "login": login}})
+    assert only(documents, "HTTPRoute")["metadata"]["annotations"]["cicd.sandbox/login"] == "true"
+    asks = only(documents, "EnvoyFilter")
+    assert asks["metadata"]["namespace"] == "gateways"
+    assert asks["spec"]["workloadSelector"]["labels"] == {"app": "front"}
+    hosts = [patch["match"]["routeConfiguration"]["vhost"]["name"] for patch in asks["spec"]["configPatches"]]
+    assert hosts == ["shop.lab.internal:80", "shop.lab.internal:443"]
+    for patch in asks["spec"]["configPatches"]:
+        (users,) = [each["users"] for each in patch["patch"]["value"]["typed_per_filter_config"].values()]
+        assert users == {"inlineString": login}
+        assert patch["patch"]["value"]["request_headers_to_remove"] == ["authorization"]
+    open_to_all = render({**values, "page": PAGE, "gateway": {**gateway, "login": login}})
+    assert "EnvoyFilter" not in {document["kind"] for document in open_to_all}
 
 
 def test_streams_of_a_page_have_no_time_limit() -> None:

@@ -67,6 +67,7 @@ def test_a_route_alone_makes_a_page() -> None:
         "path": "/",
         "health_path": "/",
         "contains": "",
+        "login": False,
         "timeout": 10,
         "streams": [],
         "namespace": "web",

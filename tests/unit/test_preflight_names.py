@@ -121,10 +121,20 @@ def test_the_name_of_the_sandbox(sandbox: str, made: bool, remedy: str) -> None:
         ("cluster_dns_domain", "Cluster.Local", 1),
         ("cluster_dns_domain", "cluster.local", 0),
         ("sandbox_apps_namespace", "a.b", 1),
+        ("sandbox_pages_user", "ann.b@example.org", 0),
+        ("sandbox_pages_user", "", 0),
+        ("sandbox_pages_user", "ann:secret", 1),
     ],
 )
 def test_names_of_dns(name: str, value: str, count: int) -> None:
     assert len(check_naming(inventory(settings=[Setting(name, value, "cp-1")]))) == count
+
+
+def test_a_login_that_nobody_has_is_not_asked_for() -> None:
+    nobody = Setting("sandbox_pages_user", "", "infra-1")
+    (finding,) = check_naming(inventory(settings=[nobody, Setting("sandbox_landing_login", True, "infra-1")]))
+    assert "sandbox_landing_login asks for it" in str(finding)
+    assert check_naming(inventory(settings=[nobody, Setting("sandbox_landing_login", False, "infra-1")])) == []
 
 
 @pytest.mark.parametrize(

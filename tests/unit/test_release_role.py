@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.cicd.sandbox.plugins.filter.htpasswd import htpasswd
 from checkout import REPOSITORY, load
 from helm import only, render
 from helm_records import deployment, helm_secret
@@ -40,6 +41,8 @@ AROUND: dict[str, Any] = {
     "gateway": {
         "namespace": "istio-ingress",
         "name": "sandbox",
+        "workload": "istio-ingressgateway",
+        "login": "",
         "domain": "localhost",
         "clients": [
             {
@@ -146,7 +149,8 @@ def play(
     directory: Path, *arguments: str, role: str = "release", helm_says: str = "", **variables: Any
 ) -> tuple[int, str, list[dict[str, Any]]]:
     """Run a role; return how many tasks changed something, what the failed one said last, and all results."""
-    extra = json.dumps({"role": role, "release_timeout": 1, "apps_timeout": 1, **variables})
+    base = {"role": role, "release_timeout": 1, "apps_timeout": 1, "sandbox_pages_user": ""}
+    extra = json.dumps(base | variables)
     options = [f"--inventory={directory}/hosts.yml", f"--extra-vars={extra}", *arguments]
     run = run_playbook(directory / "play.yml", *options, fails=None, SAYS=helm_says)
     failed = [answer.result for answer in run.answers if answer.failed]
@@ -179,6 +183,17 @@ def test_the_second_run_is_one_look(directory: Path, cluster: Cluster) -> None:
     (directory / "bin/helm").unlink()
     assert play(directory, release_list=[WEB])[:2] == (0, "")
     assert play(directory, "--check", release_list=[WEB])[:2] == (0, "")
+
+
+def test_releases_know_who_may_see_pages_that_ask(directory: Path) -> None:
+    assert play(directory, "--check", release_list=[WEB], sandbox_pages_user="ann")[1] == ""
+    assert not (directory / "secrets").exists()
+    assert play(directory, release_list=[WEB], sandbox_pages_user="ann")[1] == ""
+    file = directory / "secrets/pages-password"
+    assert (file.stat().st_mode & 0o777, len(password := file.read_text().strip())) == (0o600, 32)
+    assert load(directory / "bin/helm.web.values")["gateway"]["login"] == htpasswd(password, "ann")
+    assert play(directory, release_list=[WEB], sandbox_pages_user="ann", istio_enabled=False)[1] == ""
+    assert load(directory / "bin/helm.web.values")["gateway"]["login"] == ""
 
 
 def test_check_mode_changes_nothing(directory: Path, cluster: Cluster) -> None:

@@ -118,6 +118,8 @@ class Secrets:
         """Tell whether an expression, or a template that it names, has a secret in it."""
         # The public half of a key stands beside it.
         said = said.replace("_key_file | regex_replace('key$', 'pub')", "_public_file")
+        # The sum of a long random password tells nobody the password, and stands in the gateway's settings.
+        said = re.sub(r"lookup\('ansible\.builtin\.password',[^)]*\)\s*\| cicd\.sandbox\.htpasswd", "_sum", said)
         if any(source.search(said) for source in SOURCES):
             return True
         if self.names.intersection(re.findall(r"\b[a-z_]\w*\b", said)):

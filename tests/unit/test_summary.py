@@ -29,6 +29,7 @@ PLAYBOOK = f"""
             - name: website
               hosts: ["website.{{{{ sandbox_domain }}}}"]
               title: Sample application
+              login: false
               text: Quotes.
               path: /
           page_problems: "{{{{ problems | default([]) }}}}"
@@ -74,7 +75,8 @@ def test_what_was_built_is_not_upstreams(tmp_path: Path) -> None:
     assert upstream["name"] == "upstream's binaries and signatures"
     assert upstream["reason"].startswith(f"{reason}. ")
     assert envoy["name"] == "Istio's own Envoy"
-    assert len(summary(tmp_path, {"source": "build", "reason": reason}, istio_enabled=False)["left_out"]) == 1
+    without = summary(tmp_path, {"source": "build", "reason": reason}, istio_enabled=False)["left_out"]
+    assert [row["name"] for row in without] == [upstream["name"], "login of the pages"]
 
 
 def test_what_is_switched_off_is_said_with_what_was_added(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_what_was_changed_on_this_computer_is_said(tmp_path: Path) -> None:
     assert "Installed on this computer until make clean: buildah, skopeo\n" in said
 
 
-def test_where_the_login_of_the_landing_page_is(tmp_path: Path) -> None:
-    said = summary(tmp_path, {}, sandbox_landing_user="reader")
-    (row,) = [row for row in said["secrets"] if row["what"] == "landing page, user reader"]
-    assert row["where"] == f"{tmp_path}/secrets/landing-password"
+def test_where_the_login_of_pages_is(tmp_path: Path) -> None:
+    said = summary(tmp_path, {}, sandbox_landing_login=True, sandbox_pages_user="reader")
+    (row,) = [row for row in said["secrets"] if row["what"] == "pages sandbox, user reader"]
+    assert row["where"] == f"{tmp_path}/secrets/pages-password"

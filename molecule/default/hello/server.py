@@ -5,7 +5,9 @@ import http.server
 
 class Greeting(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = b"<!doctype html><title>Hello</title><h1>Hello, visitor</h1>"
+        # A login that reached it would be seen.
+        visitor = self.headers.get("Authorization", "visitor")
+        body = f"<!doctype html><title>Hello</title><h1>Hello, {visitor}</h1>".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

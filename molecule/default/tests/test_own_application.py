@@ -7,13 +7,12 @@ import json
 import os
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from live_pages import ask, ask_unknown, shown
 from playbook_run import run_playbook
 from site_run import changes
 
@@ -27,27 +26,24 @@ def kubectl(*arguments: str, given: dict[str, Any] | None = None) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, input=document).stdout
 
 
-def page(name: str) -> tuple[int, str]:
-    """Status and body of a page, as a browser asks for it."""
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}/", headers={"Host": f"{name}.localhost:{PORT}"})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def run_step(name: str) -> str:
     return run_playbook(f"playbooks/{name}.yml", "--inventory", os.environ["SANDBOX_INVENTORY"]).text
 
 
 def test_its_page_answers() -> None:
-    assert page("hello") == (200, "<!doctype html><title>Hello</title><h1>Hello, visitor</h1>")
+    answer = ask("hello")
+    assert answer.status == 200
+    assert answer.text == "<!doctype html><title>Hello</title><h1>Hello, visitor</h1>"
+
+
+def test_the_gateway_asks_for_a_login_before_it() -> None:
+    answer = ask_unknown("hello")
+    assert answer.status == 401
+    assert "Hello" not in answer.text
 
 
 def test_the_landing_page_and_open_show_it() -> None:
-    status, body = page("sandbox")
-    assert status == 200
+    body = shown("sandbox")
     assert f'<a href="http://hello.localhost:{PORT}/">Greetings</a>' in body
     assert "Greets whoever comes." in body
     assert f"http://hello.localhost:{PORT}/" in run_step("open")
@@ -83,7 +79,7 @@ def routes() -> Iterator[None]:
         }
 
     made = [route("by-hand", "by-hand"), route("imitation", "website")]
-    assert page("by-hand")[0] == 404
+    assert ask("by-hand").status == 404
     kubectl("apply", "--filename=-", given={"apiVersion": "v1", "kind": "List", "items": made})
     yield
     kubectl("--namespace=hello", "delete", "httproute", "by-hand", "imitation")
@@ -93,17 +89,17 @@ def routes() -> Iterator[None]:
 def answers(name: str, status: int, seconds: float = 30) -> bool:
     """Whether a page answers so before long: the gateway is told of a route within moments."""
     deadline = time.monotonic() + seconds
-    while page(name)[0] != status and time.monotonic() < deadline:
+    while ask(name).status != status and time.monotonic() < deadline:
         time.sleep(0.5)
-    return page(name)[0] == status
+    return ask(name).status == status
 
 
 @pytest.mark.usefixtures("routes")
 def test_a_route_made_by_hand_becomes_a_page() -> None:
     assert answers("by-hand", 200)
-    assert page("by-hand")[1].endswith("<h1>Hello, visitor</h1>")
+    assert ask("by-hand").text.endswith("<h1>Hello, visitor</h1>")
     # Nobody's page is taken by a younger route, and that is said.
-    assert "<th scope=" in page("website")[1]
+    assert "<th scope=" in ask("website").text
     said = " ".join(run_step("summary").split())
     assert f"http://by-hand.localhost:{PORT}/ By hand" in said
     assert "HTTPRoute hello/imitation: the page website.localhost is that of HTTPRoute apps/front-end" in said
@@ -113,6 +109,6 @@ def test_what_was_interrupted_or_removed_is_taken_up_by_the_next_run() -> None:
     kubectl("--namespace=hello", "delete", "deployment", "hello")
     kubectl("--namespace=hello", "label", "secret", "--selector=owner=helm", "status=pending-upgrade", "--overwrite")
     assert changes("--tags", "apps") != []
-    assert page("hello")[0] == 200
+    assert ask("hello").status == 200
     revision = json.loads(kubectl("--namespace=hello", "get", "secret", "--selector=owner=helm", "--output=json"))
     assert [item["metadata"]["labels"]["status"] for item in revision["items"]] == ["deployed"]

@@ -3,8 +3,9 @@
 """Pages that a person opens: HTTPRoutes of the Gateway API say so themselves.
 
 Every HTTPRoute of the sandbox's Gateway is one, at its host names. Annotations tell more, all optional:
-``cicd.sandbox/title``, ``text``, ``path`` (where a person begins), ``contains`` (text in what ``path`` answers) and
-``health-path`` (answers 200 where a pod may get requests; asked where no gateway looks at pods).
+``cicd.sandbox/title``, ``text``, ``path`` (where a person begins), ``contains`` (text in what ``path`` answers),
+``health-path`` (answers 200 where a pod may get requests; asked where no gateway looks at pods) and ``login`` (``true``
+where the gateway asks for the login of the pages).
 https://gateway-api.sigs.k8s.io/reference/spec/#httproute
 """
 
@@ -44,6 +45,7 @@ class Page:
     path: str
     health_path: str
     contains: str
+    login: bool
     timeout: int
     streams: list[str]
     namespace: str
@@ -198,6 +200,7 @@ def _page(route: Object, services: Mapping[tuple[Any, Any], Object]) -> Page:
         path=notes.get("path") or "/",
         health_path=notes.get("health-path") or "/",
         contains=notes.get("contains", ""),
+        login=notes.get("login") == "true",
         timeout=_seconds(_limit(rule)),
         streams=[path for rule in rules if _endless(rule) for path in _beginnings(rule)],
         namespace=str(metadata.get("namespace")),

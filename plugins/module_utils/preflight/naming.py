@@ -20,6 +20,9 @@ LONGEST_NAME = 253
 LONGEST_MACHINE = 64
 DOMAINS = ("sandbox_domain", "cluster_dns_domain")
 NAMESPACES = ("sandbox_apps_namespace",)
+USERS = ("sandbox_pages_user",)
+# What a browser sends before a colon, and a file of logins has in one word.
+USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 
 
 def is_label(name: str) -> bool:
@@ -42,8 +45,8 @@ def is_node(name: str) -> bool:
 
 
 def check_naming(inventory: Inventory) -> list[Finding]:
-    """Check the names of hosts, of the sandbox, of domains and of namespaces."""
-    return [*check_hosts(inventory), *check_sandbox(inventory), *check_domains(inventory)]
+    """Check the names of hosts, of the sandbox, of domains, of namespaces and of users."""
+    return [*check_hosts(inventory), *check_sandbox(inventory), *check_domains(inventory), *check_users(inventory)]
 
 
 def check_hosts(inventory: Inventory) -> list[Finding]:
@@ -99,6 +102,29 @@ def check_domains(inventory: Inventory) -> list[Finding]:
             origin = inventory.origin(setting.name) or f"a variable of {setting.host}"
             findings.append(Finding(setting.name, f"{text!r} is no name of DNS", origin, remedy))
     return findings
+
+
+def check_users(inventory: Inventory) -> list[Finding]:
+    """Check who logs in at pages; nobody does where the name is empty, so that nothing may ask for it."""
+    findings = []
+    for setting in inventory.settings:
+        text = str(setting.value)
+        origin = inventory.origin(setting.name) or f"a variable of {setting.host}"
+        if setting.name in USERS and text and not USER.match(text):
+            remedy = "Take letters, digits, ., _, @ and -, at most 64."
+            findings.append(Finding(setting.name, f"{text!r} is no name of a user", origin, remedy))
+        if setting.name == "sandbox_pages_user" and not text and _asks(inventory, setting.host):
+            found = "is empty, and sandbox_landing_login asks for it"
+            findings.append(Finding(setting.name, found, origin, "Name a user, or set sandbox_landing_login to false."))
+    return findings
+
+
+def _asks(inventory: Inventory, host: str) -> bool:
+    return any(
+        setting.value is True and setting.host == host
+        for setting in inventory.settings
+        if setting.name == "sandbox_landing_login"
+    )
 
 
 def _suggestion(name: str, fits: Callable[[str], object]) -> str:

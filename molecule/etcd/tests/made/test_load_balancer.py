@@ -32,7 +32,7 @@ LANDING = f"sandbox.localhost:{ENDPOINT_PORT}"
 
 def landing(path: str = "/") -> Answer:
     """Ask for the landing page with its login."""
-    return get(f"{ENDPOINT}{path}", password=(STATE / "secrets/landing-password").read_text().strip(), Host=LANDING)
+    return get(f"{ENDPOINT}{path}", password=(STATE / "secrets/pages-password").read_text().strip(), Host=LANDING)
 
 
 def website(path: str = "/") -> Answer:
@@ -74,15 +74,15 @@ def test_the_landing_page_tells_nothing_without_its_login(path, password):
     assert "localhost" not in page.body
 
 
-def test_the_landing_pages_password_is_its_own_and_kept_as_a_hash():
-    secrets = {name: STATE / "secrets" / f"{name}-password" for name in ("landing", "registry")}
+def test_the_password_of_pages_is_its_own_and_kept_as_a_hash():
+    secrets = {name: STATE / "secrets" / f"{name}-password" for name in ("pages", "registry")}
     passwords = {name: path.read_text().strip() for name, path in secrets.items()}
-    assert passwords["landing"] != passwords["registry"]
-    assert secrets["landing"].stat().st_mode & 0o077 == 0
+    assert passwords["pages"] != passwords["registry"]
+    assert secrets["pages"].stat().st_mode & 0o077 == 0
     kept = machine("infra-1").file("/etc/nginx/landing.htpasswd")
     assert kept.mode == 0o640
     assert kept.content_string.startswith("sandbox:$2y$")
-    assert passwords["landing"] not in kept.content_string
+    assert passwords["pages"] not in kept.content_string
 
 
 def test_the_local_endpoint_is_open_on_both_loopbacks_only():

@@ -126,7 +126,7 @@ def test_the_landing_page_tells_those_who_log_in():
     host = {"Host": "sandbox.lab.internal"}
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(urllib.request.Request("http://infra-1/", headers=host), timeout=10)
-    login = f"sandbox:{(STATE / 'secrets/landing-password').read_text().strip()}"
+    login = f"sandbox:{(STATE / 'secrets/pages-password').read_text().strip()}"
     host["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     with urllib.request.urlopen(urllib.request.Request("http://infra-1/", headers=host), timeout=10) as answer:
         page = answer.read().decode()
