@@ -69,8 +69,10 @@ options:
     default: []
     suboptions:
       rule:
-        description: Rule id, or a pattern with C(*) and C(?). Old and new spellings of Trivy's checks are one.
-        type: str
+        description:
+          - Rule id, or a pattern with C(*) and C(?), or a list of such.
+          - Old and new spellings of Trivy's checks are one.
+        type: raw
         required: true
       resource:
         description: Pattern for C(Kind/name), the name alone, the package or the file.

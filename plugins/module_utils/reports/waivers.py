@@ -120,11 +120,19 @@ def read_waivers(value: object, where: str) -> list[Waiver]:
     problems: list[str] = []
     waivers: list[Waiver] = []
     for number, item in enumerate(value, 1):
-        waiver = _read(item, problems, f"{where}: waiver {number}")
-        if waiver is not None:
-            waivers.append(waiver)
+        place = f"{where}: waiver {number}"
+        rules = item.get("rule") if isinstance(item, dict) else None
+        if not isinstance(rules, list):
+            rules = [rules]
+        elif not rules:
+            problems.append(f"{place}: rule is an empty list")
+        # What is accepted for the same reason is one waiver to its reader, and several here: each is used or not.
+        for rule in rules:
+            waiver = _read({**item, "rule": rule} if isinstance(item, dict) else item, problems, place)
+            if waiver is not None:
+                waivers.append(waiver)
     if problems:
-        raise ReportError("; ".join(problems))
+        raise ReportError("; ".join(dict.fromkeys(problems)))
     return waivers
 
 

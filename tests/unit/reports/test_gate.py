@@ -128,6 +128,13 @@ def test_waivers_without_an_end_cover_less_than_high() -> None:
     assert [waiver.matched for waiver in judgement.policy.waivers] == [1, 0]
 
 
+def test_a_waiver_may_name_several_rules_of_which_each_is_used_or_not() -> None:
+    report = messages(("IST0118", "Warning", "Service shop/cart"), ("IST0102", "Warning", "Namespace other"))
+    listed = waivers({"rule": ["IST0118", "IST010[29]", "IST9999"], "resource": "*"})
+    assert judged(report, fail_on="info", waivers=listed).passed
+    assert [(waiver.rule, waiver.matched) for waiver in listed] == [("IST0118", 1), ("IST010[29]", 1), ("IST9999", 0)]
+
+
 def test_waivers_of_other_namespaces_are_used() -> None:
     report = messages(("IST0118", "Warning", "Service other/cart"))
     (waiver,) = listed = waivers({"rule": "IST0118"})
@@ -154,10 +161,13 @@ def test_old_and_new_spelling_of_checks() -> None:
         (["x"], "waiver 1: expected a mapping"),
         ([{"rule": "x", "reason": "r"}, {"reason": "r"}], "waiver 2: rule is missing"),
         ([{"rule": "x", "reason": " "}], "reason is missing: say why"),
+        ([{"rule": [], "reason": "r"}], "waiver 1: rule is an empty list"),
+        ([{"rule": ["x", ""], "reason": "r"}], "waiver 1: rule is missing"),
+        ([{"rule": ["x", {}], "reason": "r"}], "waiver 1: rule is no text"),
         ([{"rule": "x", "reason": "r", "until": "x"}], "unknown until; known are"),
         ([{"rule": "x", "reason": "r", "expires": "soon"}], "expires is 'soon', not a date"),
         ([{"rule": "x", "reason": "r", "expires": "2026-02-30"}], "not a date like"),
-        ([{"rule": ["x"], "reason": "r"}], "rule is no text"),
+        ([{"rule": {"x": 1}, "reason": "r"}], "rule is no text"),
     ],
 )
 def test_wrong_waivers(value: Any, words: str) -> None:
