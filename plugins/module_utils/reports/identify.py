@@ -38,7 +38,7 @@ _OBJECTS: Final[tuple[tuple[Callable[[Keys], bool], str], ...]] = (
     (lambda keys: keys.get("format") == FORMAT, "a report that these modules wrote (json_path)"),
     (_is("popeye", dict), "a popeye report"),
     (_has("popeye"), "something that looks like popeye's output but whose 'popeye' is no object"),
-    (_has("SummaryControls"), "a summary of a compliance report of Trivy; run Trivy without --compliance"),
+    (_has("SummaryControls"), "a summary of a compliance report of Trivy; run Trivy with --report all"),
     (
         lambda keys: "Results" in keys and ("RelatedResources" in keys or {"ID", "Title", "Version"} <= keys.keys()),
         "a compliance report of Trivy; run Trivy without --compliance",

@@ -4,7 +4,8 @@
 
 A report has Results, each of a Target and a Class; ``trivy k8s`` has Resources (``--report all``) or Findings
 (summary), which have Results each, and in 2022 had Vulnerabilities and Misconfigurations that are lists of resources.
-The oldest form is an array of results, or null.
+The oldest form is an array of results, or null. ``--compliance --report all`` has controls for Results, which have
+Results of their checks; what passed is among them with ``--include-non-failures`` alone.
 """
 
 from __future__ import annotations
@@ -61,8 +62,17 @@ _RESULT_KEYS: Final = {
 _TELLING_RESULT_KEYS: Final = _RESULT_KEYS - {"Type"}
 _WORKLOAD_KEYS: Final = {"Namespace", "Kind", "Name", "Metadata", "Results", "Error"}
 _METADATA_KEYS: Final = {"OS", "ImageConfig", "Layers"}
-# What other programs' reports have, and Trivy's compliance reports, which have Results of another form.
-_FOREIGN_KEYS: Final = {"kind", "matches", "popeye", "summaryDetails", "Target", "SummaryControls", "RelatedResources"}
+# What other programs' reports have, and summaries of compliance, which call passed what nobody looked at.
+_FOREIGN_KEYS: Final = {"kind", "matches", "popeye", "summaryDetails", "Target", "SummaryControls"}
+_COMPLIANCE_KEYS: Final = {"ID", "Title", "RelatedResources"}
+# Sections of the CIS benchmark, and the pod whose arguments they are about: each other object passes their checks.
+_CIS: Final = "k8s-cis"
+_SUBJECTS: Final = {
+    "1.2.": "Pod/kube-apiserver-",
+    "1.3.": "Pod/kube-controller-manager-",
+    "1.4.": "Pod/kube-scheduler-",
+    "2.": "Pod/etcd-",
+}
 _NEWEST_SCHEMA: Final = 2
 # An ignore file's word and a VEX document's for a vulnerability that is none here; "affected" lets nothing pass.
 _LET_PASS: Final = {"ignored", "not_affected", "fixed"}
@@ -264,6 +274,39 @@ class _Results:
         return name
 
 
+class _Controls:
+    """Reads the controls of a compliance report into a report."""
+
+    def __init__(self, report: Report, results: _Results, specification: str) -> None:
+        self.report = report
+        self.results = results
+        self.subjects = _SUBJECTS if specification.startswith(_CIS) else {}
+        # Target and check: a check is of several controls, and looks once.
+        self._seen: set[tuple[str, str]] = set()
+
+    def add(self, control: Any) -> None:
+        """Add what a control's checks found; one of which nothing was looked at is skipped, and not passed."""
+        if not isinstance(control, dict) or "Results" not in control:
+            self.report.degrade(f"not read: a control that is none of Trivy's, {form_of(control)}")
+            return
+        number, name = as_text(control.get("ID")), as_text(control.get("Name"))
+        listed = self.report.objects(control["Results"], f"Results of control {number}")
+        subject = next((pod for section, pod in self.subjects.items() if number.startswith(section)), "")
+        if not any(as_text(result.get("Target")).startswith(subject) for result in listed):
+            why = "somebody has to look at it" if "(Manual)" in name else "Trivy saw nothing that it is about"
+            self.report.skipped += 1
+            self.report.skips.setdefault(why, []).append(f"{number} {name}")
+            return
+        for result in listed:
+            target = as_text(result.get("Target"))
+            checks = {(target, as_text(as_dict(item).get("ID"))) for item in as_list(result.get("Misconfigurations"))}
+            if checks and checks <= self._seen:
+                continue
+            self._seen |= checks
+            kind, slash, rest = target.partition("/")
+            self.results.add(result, self.report.resource("", kind if slash else "", "", rest if slash else target))
+
+
 def read(cursor: Cursor) -> Report | None:
     """Read the report at the cursor; None where it is not Trivy's."""
     report = Report(TOOL)
@@ -288,12 +331,20 @@ def _of_target(report: Report, result: dict[str, Any]) -> Resource:
     return report.resource("", "Target", "", name.partition(" (")[0])
 
 
-def _object(report: Report, results: _Results, cursor: Cursor) -> Report | None:
+def _members(
+    report: Report, results: _Results, cursor: Cursor, resource: Resource
+) -> tuple[dict[str, Any], set[str], bool]:
+    """Read the lists of an object; return its other members, the lists' names, and whether they are controls."""
     rest: dict[str, Any] = {}
-    resource = Resource()
     lists: set[str] = set()
+    compliance = False
     for key in cursor.members():
-        if key == "Results" and cursor.kind() == "[":
+        if key == "Results" and cursor.kind() == "[" and rest.keys() >= _COMPLIANCE_KEYS:
+            compliance = True
+            controls = _Controls(report, results, as_text(rest["ID"]))
+            for control in cursor.elements():
+                controls.add(control)
+        elif key == "Results" and cursor.kind() == "[":
             lists.add(key)
             for result in cursor.elements():
                 results.add(result, resource)
@@ -302,6 +353,16 @@ def _object(report: Report, results: _Results, cursor: Cursor) -> Report | None:
             _workloads(report, results, cursor.elements())
         else:
             rest[key] = cursor.value()
+    return rest, lists, compliance
+
+
+def _object(report: Report, results: _Results, cursor: Cursor) -> Report | None:
+    resource = Resource()
+    rest, lists, compliance = _members(report, results, cursor, resource)
+    if compliance:
+        report.target = as_text(rest["Title"])
+        report.empty = not results.seen
+        return report
     if _FOREIGN_KEYS & rest.keys() or not _is_trivys(results, rest, lists):
         return None
     for key in ("Results", *_CLUSTER_LISTS):

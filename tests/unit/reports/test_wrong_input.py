@@ -22,7 +22,6 @@ WRONG = {
     "policy-report.json": "a PolicyReport of the policy reports that Kyverno",
     "popeye-of-text.json": "whose 'popeye' is no object",
     "results-of-another-tool.json": "Results that are not Trivy's",
-    "trivy-compliance.json": "a compliance report of Trivy",
     "trivy-compliance-summary.json": "a compliance report of Trivy",
     "trivy-operator-secrets.json": "an ExposedSecretReport of trivy-operator",
     "grype.json": "Grype",
