@@ -21,6 +21,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish imp
     Server,
     cached_plans,
     compare,
+    layouts,
     link_tools,
     push_images,
     sums_text,
@@ -66,6 +67,8 @@ class ActionModule(ActionBase):
         finding: dict[str, Any] = {
             "paths": {plan.name: str(plan.entry.directory) for plan in known if plan.entry},
             "tags": {plan.name: image.reference.tag for plan in known for image in plan.images if image.own},
+            "layouts": layouts(known),
+            "unmade": sorted(set(arguments["look_at"]) - {plan.name for plan in known}),
         }
         if any(not entry.present() for plan in wanted for entry in plan.entries):
             if not self._task.check_mode:

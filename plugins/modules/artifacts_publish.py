@@ -101,6 +101,15 @@ tags:
   description: Component → tag of its image of our own, made of its version and its content.
   returned: success
   type: dict
+layouts:
+  description: Image, as the registry has it → its OCI layout in the controller's cache, of all that are there.
+  returned: success
+  type: dict
+unmade:
+  description: Components of O(look_at) that the cache does not have.
+  returned: success
+  type: list
+  elements: str
 current:
   description: Components that are published now, so that the rest of a run need not ask again.
   returned: success

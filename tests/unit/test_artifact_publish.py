@@ -20,6 +20,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image impor
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.publish import (
     Server,
     compare,
+    layouts,
     link_tools,
     push_argv,
     push_images,
@@ -168,6 +169,13 @@ def test_what_is_published_needs_no_second_question(
     assert compare(address, address, [plan]).current([plan], tools) == set()
     link_tools([plan], tools)
     assert compare(address, address, [plan]).current([plan], tools) == {"tool"}
+
+
+def test_layouts_are_those_of_images_that_are_in_the_cache(plan: ComponentPlan, tmp_path: Path) -> None:
+    (image,) = plan.images
+    assert layouts([plan]) == {str(image.reference): str(image.entry.directory)}
+    missing = ImagePlan(image.reference, Entry(tmp_path / "nowhere", "image", "1", "0"), image.make, own=image.own)
+    assert layouts([ComponentPlan("tool", "1", 0, [], [], None, [missing])]) == {}
 
 
 def test_a_server_that_is_not_there_is_told(plan: ComponentPlan) -> None:

@@ -202,6 +202,12 @@ def cached_plans(catalogue: Catalogue, names: Iterable[str]) -> list[ComponentPl
     return plans
 
 
+def layouts(plans: Iterable[ComponentPlan]) -> dict[str, str]:
+    """Image, as the registry has it → its OCI layout in the cache, of those that are there."""
+    images = [image for plan in plans for image in plan.images if image.entry.present()]
+    return {image.reference.mirrored: str(image.entry.directory) for image in images}
+
+
 def push_argv(image: ImagePlan, registry: str, authfile: Path, certificates: Path) -> list[str]:
     """The command that copies an image from the cache into the registry, byte for byte."""
     return [
