@@ -343,6 +343,7 @@ def test_the_roles_own_rights_are_those_of_the_tenants(tmp_path: Path) -> None:
     assert releases["access"]["values"]["bindings"] == [
         {"group": "administrators", "role": "cluster-admin"},
         {"group": "viewers", "role": "cluster-viewer"},
+        {"group": "system:scanner", "role": "scanner"},
         # By it the authorization webhook looks which namespaces have data.
         {"group": "system:authorization-webhook", "role": "claims-viewer"},
     ]
