@@ -11,6 +11,7 @@ import base64
 import json
 import secrets
 import ssl
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,21 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from live_cluster import KUBECONFIG, Object, apply, get, kubectl, ready, sleeper, standing, try_kubectl, until
+from live_cluster import (
+    KUBECONFIG,
+    STATE,
+    Object,
+    apply,
+    get,
+    kubectl,
+    on,
+    ready,
+    sleeper,
+    standing,
+    try_kubectl,
+    until,
+    workers,
+)
 
 APPS = "apps"
 SUFFIX = secrets.token_hex(3)
@@ -80,7 +95,7 @@ def probes() -> dict[str, list[Probe]]:
         "etcd": [
             (host, port, scheme, "/version") for host in etcd() for port, scheme in ((2379, "https"), (2380, "https"))
         ],
-        "registry": [(INFRA, 5000, "https", "/v2/_catalog")],
+        "registry": [(INFRA, port, "https", "/v2/_catalog") for port in (5000, 5002)],
         "API server": [
             (host, port, "https", path)
             for host, port in (("kubernetes.default.svc", 443), (INFRA, 6443), *((plane, 6443) for plane in planes))
@@ -160,7 +175,38 @@ def test_etcd_answers_nobody_without_a_certificate(from_a_free_pod: dict[str, li
 
 
 def test_the_registry_wants_a_password(from_a_free_pod: dict[str, list[str]]) -> None:
-    assert from_a_free_pod["registry"] == ["401"]
+    assert from_a_free_pod["registry"] == ["401", "401"]
+
+
+def test_what_a_node_has_writes_no_image() -> None:
+    """Whoever gets hold of a node has its password for images."""
+    (node, *_) = workers()
+    settings = tomllib.loads(on(node, "cat", "/etc/containerd/certs.d/_default/hosts.toml"))
+    ((url, host),) = settings["host"].items()
+    (authorization,) = host["header"]["Authorization"]
+    pulls = urlsplit(url)
+    context = ssl.create_default_context(cafile=str(STATE / "pki/sandbox/ca.crt"))
+
+    def status(port: int | None, path: str, method: str = "GET") -> int:
+        request = urllib.request.Request(
+            f"https://{pulls.hostname}:{port}/v2/{path}", method=method, headers={"Authorization": authorization}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    # Whether there is such an image does not matter.
+    repository = "docker.io/library/busybox"
+    assert status(pulls.port, "") == 200
+    # Begin to write a layer, replace an image, remove one.
+    ways = [("POST", "blobs/uploads/"), ("PUT", "manifests/latest"), ("DELETE", f"manifests/sha256:{'0' * 64}")]
+    for method, path in ways:
+        assert status(pulls.port, f"{repository}/{path}", method) == 405, method
+        # Where images are written, nobody knows it.
+        assert status(5000, f"{repository}/{path}", method) == 401, method
+    assert status(5000, "") == 401
 
 
 def test_the_control_plane_wants_to_know_who_asks(from_a_free_pod: dict[str, list[str]]) -> None:

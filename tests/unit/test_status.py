@@ -133,7 +133,9 @@ class Standing:
         )
         self.cluster.objects[0]["status"] |= {"readyReplicas": 2, "availableReplicas": 2}
         self.page = Answer(200, b"Quotes")
-        self.units = dict.fromkeys(["etcd", "haproxy", "nginx", "docker-registry"], "active")
+        self.units = dict.fromkeys(
+            ["etcd", "haproxy", "nginx", "docker-registry", "docker-registry-readonly"], "active"
+        )
 
     def status(self, *arguments: str, fails: bool) -> list[str]:
         """Run the playbook; return the lines that say what ails the sandbox."""
