@@ -55,11 +55,20 @@ class Answer:
     body: str
 
 
-def get(url: str, *, ca: str = "", password: str = "", method: str = "GET", data: bytes | None = None, **headers: str):
+def get(
+    url: str,
+    *,
+    ca: str = "",
+    user: str = "sandbox",
+    password: str = "",
+    method: str = "GET",
+    data: bytes | None = None,
+    **headers: str,
+):
     """Send a request, give the answer whatever its status is."""
     context = ssl.create_default_context(cafile=STATE / "pki" / ca / "ca.crt") if ca else None
     if password:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"sandbox:{password}".encode()).decode()
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, headers=names, method=method, data=data)
     try:

@@ -12,6 +12,7 @@ import pytest
 from helpers import INFRA, STATE, Answer, get, machine, playbook
 
 REGISTRY = f"https://{INFRA}:5000/v2"
+FOR_NODES = f"https://{INFRA}:5002/v2"
 STORE = f"https://{INFRA}:8443"
 PASSWORD = (STATE / "secrets/registry-password").read_text().strip()
 
@@ -24,9 +25,30 @@ def test_the_registry_knows_one_user_and_the_cas_trust():
         get(f"{REGISTRY}/", ca="etcd", password=PASSWORD)
 
 
-def test_the_password_is_the_users_alone():
-    assert len(PASSWORD) == 32
-    assert (STATE / "secrets/registry-password").stat().st_mode & 0o077 == 0
+@pytest.mark.parametrize("name", ["registry", "registry-nodes"])
+def test_the_password_is_the_users_alone(name):
+    file = STATE / f"secrets/{name}-password"
+    assert len(file.read_text().strip()) == 32
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_nodes_read_the_same_images_and_write_none():
+    password = (STATE / "secrets/registry-nodes-password").read_text().strip()
+    assert password != PASSWORD
+    path = "registry.k8s.io/for-nodes/manifests/1.0"
+    kind = "application/vnd.oci.image.index.v1+json"
+    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": []}).encode()
+    given = {"method": "PUT", "data": index, "Content_Type": kind, "ca": "sandbox"}
+    # Neither with the nodes' password where images are written, nor with that of who writes where nodes read.
+    assert get(f"{REGISTRY}/{path}", user="nodes", password=password, **given).status == 401
+    assert get(f"{FOR_NODES}/{path}", user="nodes", password=password, **given).status == 405
+    assert get(f"{FOR_NODES}/{path}", password=PASSWORD, **given).status == 401
+    assert get(f"{REGISTRY}/{path}", password=PASSWORD, **given).status == 201
+    there = get(f"{FOR_NODES}/{path}", user="nodes", password=password, ca="sandbox", Accept=kind)
+    assert (there.status, there.body.encode()) == (200, index)
+    digest = there.headers["Docker-Content-Digest"]
+    removed = f"{REGISTRY}/registry.k8s.io/for-nodes/manifests/{digest}"
+    assert get(removed, password=PASSWORD, ca="sandbox", method="DELETE").status == 202
 
 
 def test_the_registry_takes_gives_and_deletes_an_image():
@@ -67,7 +89,7 @@ def test_machines_have_the_stores_ca_and_trust_nothing_new_by_themselves():
 
 
 def test_only_tls_1_2_and_newer(recwarn):
-    for port in (5000, 8443):
+    for port in (5000, 5002, 8443):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.maximum_version = ssl.TLSVersion.TLSv1_1
