@@ -229,7 +229,8 @@ def test_nothing_answers(state: Path) -> None:
     authority = make_authority(state / "pki/sandbox")
     shutil.copy(authority.ca, state / "pki/kubernetes/ca.crt")
     (state / "secrets").mkdir()
-    (state / "secrets/registry-password").write_text("x", encoding="utf-8")
+    for name in ("registry", "registry-nodes"):
+        (state / f"secrets/{name}-password").write_text("x", encoding="utf-8")
     write_kubeconfig(state / "kubeconfig", 1)
     run = status(state)
     last = run.answers[-1]
@@ -240,12 +241,13 @@ def test_nothing_answers(state: Path) -> None:
         lines[0] == "Kubernetes does not answer: the API server http://127.0.0.1:1 can't be reached: Connection refused"
     )
     assert lines[1] == "None of the 4 machines can be reached: they are off. make up starts them."
-    assert lines[2] == "5 of 5 checks failed"
+    assert lines[2] == "6 of 6 checks failed"
     assert [line.split(":")[0] for line in lines[3:]] == [
         "landing page",
         "landing page without a login",
         "registry asks for a password",
         "registry lets the user in",
+        "registry for nodes lets nodes in",
         "API server on cp-1",
     ]
     # A machine that takes no connection is not asked.
