@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import os
@@ -81,6 +82,19 @@ def on(node: str, *line: str) -> str:
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, f"{node}: {' '.join(line)} ended with {run.returncode}\n{run.stdout}{run.stderr}"
     return run.stdout
+
+
+def etcd_values(path: str, *, below: bool = False) -> dict[str, bytes]:
+    """Read a path of etcd, or all below it, with the API server's certificate: path → value as it is stored."""
+    configuration = get("configmap", "kubeadm-config", "--namespace=kube-system")["data"]["ClusterConfiguration"]
+    endpoint = yaml.safe_load(configuration)["etcd"]["external"]["endpoints"][0]
+    pki = "/etc/kubernetes/pki/etcd"
+    credentials = [f"--cacert {pki}/ca.crt", f"--cert {pki}/apiserver-etcd-client.crt"]
+    asked = {"key": path, **({"range_end": path[:-1] + chr(ord(path[-1]) + 1)} if below else {})}
+    body = json.dumps({name: base64.b64encode(value.encode()).decode() for name, value in asked.items()})
+    line = ["curl -sS --fail", *credentials, f"--key {pki}/apiserver-etcd-client.key", f"--data '{body}'"]
+    answer = json.loads(on(control_planes()[0], *line, f"{endpoint}/v3/kv/range"))
+    return {base64.b64decode(item["key"]).decode(): base64.b64decode(item["value"]) for item in answer["kvs"]}
 
 
 def apply(*objects: Object) -> None:

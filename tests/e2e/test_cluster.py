@@ -27,6 +27,7 @@ from live_cluster import (
     Object,
     apply,
     control_planes,
+    etcd_values,
     get,
     kubectl,
     nodes,
@@ -155,24 +156,13 @@ def test_the_users_kubeconfig_leads_here_and_is_the_users_alone() -> None:
     assert subprocess.run(seen, check=True, capture_output=True, text=True).stdout == server()
 
 
-def etcd_value(key: str) -> bytes:
-    """Read a key's raw value from etcd with the API server's certificate."""
-    configuration = get("configmap", "kubeadm-config", "--namespace=kube-system")["data"]["ClusterConfiguration"]
-    endpoint = yaml.safe_load(configuration)["etcd"]["external"]["endpoints"][0]
-    pki = "/etc/kubernetes/pki/etcd"
-    credentials = [f"--cacert {pki}/ca.crt", f"--cert {pki}/apiserver-etcd-client.crt"]
-    body = json.dumps({"key": base64.b64encode(key.encode()).decode()})
-    line = ["curl -sS --fail", *credentials, f"--key {pki}/apiserver-etcd-client.key", f"--data '{body}'"]
-    answer = json.loads(on(control_planes()[0], *line, f"{endpoint}/v3/kv/range"))
-    return base64.b64decode(answer["kvs"][0]["value"])
-
-
 def test_secrets_are_encrypted_at_rest(namespace: str) -> None:
     marker = f"plain-{secrets.token_hex(16)}"
     for kind, source in (("secret", ["generic", "marker"]), ("configmap", ["marker"])):
         kubectl("create", kind, *source, f"--from-literal=value={marker}")
     encoded = base64.b64encode(marker.encode())
-    secret, configmap = (etcd_value(f"/registry/{kind}/{namespace}/marker") for kind in ("secrets", "configmaps"))
+    paths = [f"/registry/{kind}/{namespace}/marker" for kind in ("secrets", "configmaps")]
+    secret, configmap = (etcd_values(path)[path] for path in paths)
     assert secret.startswith(b"k8s:enc:")
     assert marker.encode() not in secret
     assert encoded not in secret

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -13,22 +14,24 @@ import yaml
 from checkout import REPOSITORY
 
 TEMPLATE = REPOSITORY / "roles/cluster/templates/kubernetes/encryption.yml.j2"
+Object = dict[str, Any]
+
 PROVIDERS = {"secretbox", "aesgcm", "aescbc"}
 
 
-def render(provider: str, *resources: str) -> list[dict[str, Any]]:
+def render(provider: str, *resources: str, keys: Sequence[tuple[str, str]] = (("sandbox", "a2V5"),)) -> list[Object]:
     templates = jinja2.Environment(trim_blocks=True, autoescape=jinja2.select_autoescape(default_for_string=False))
     templates.filters["to_json"] = json.dumps
     text = templates.from_string(TEMPLATE.read_text()).render(
         cluster_encryption_provider=provider,
         cluster_encryption_resources=list(resources),
-        __cluster_encryption_key="a2V5",
+        __cluster_encryption_keys=keys,
     )
-    lists: list[dict[str, Any]] = yaml.safe_load(text)["resources"]
+    lists: list[Object] = yaml.safe_load(text)["resources"]
     return lists
 
 
-def names(entry: dict[str, Any]) -> list[str]:
+def names(entry: Object) -> list[str]:
     return [next(iter(provider)) for provider in entry["providers"]]
 
 
@@ -44,6 +47,13 @@ def test_the_chosen_provider_writes_and_all_read(provider: str) -> None:
     assert others["resources"] == ["*.*"]
     assert names(others)[0] == "identity"
     assert set(names(others)) == {*PROVIDERS, "identity"}
+
+
+def test_several_keys_read_and_the_first_one_writes() -> None:
+    lists = render("secretbox", "secrets", keys=(("second", "czI="), ("sandbox", "czE=")))
+    for provider in (provider for entry in lists for provider in entry["providers"] if "identity" not in provider):
+        (known,) = provider.values()
+        assert known["keys"] == [{"name": "second", "secret": "czI="}, {"name": "sandbox", "secret": "czE="}]
 
 
 def test_where_everything_is_listed_nothing_else_is() -> None:

@@ -21,8 +21,10 @@ from checkout import REPOSITORY, load
 # What is in such a file is secret; its path is not. Values of charts name Secrets, and have none in them.
 SECRET_PATH = r"[.](?:key|pem)\b|_key_file\b|-key\b|password|token|secret|admin[.]conf|kubelet_kubeconfig|kubelet_pki"
 SOURCES = [
-    re.compile(r"lookup\(\s*'ansible\.builtin\.password'"),
-    re.compile(rf"lookup\(\s*'ansible\.builtin\.(?:file|unvault|pipe|env|url)',(?!\s*'values/)[^)]*(?:{SECRET_PATH})"),
+    re.compile(r"(?:lookup|query)\(\s*'ansible\.builtin\.password'"),
+    re.compile(
+        rf"(?:lookup|query)\(\s*'ansible\.builtin\.(?:file|unvault|pipe|env|url)',(?!\s*'values/)[^)]*(?:{SECRET_PATH})"
+    ),
 ]
 # Modules that make a private key, whatever they are given.
 KEY_MAKERS = {
@@ -55,8 +57,16 @@ KEYWORDS = {
     "become",
     "delegate_to",
 }
-# Made by the same lookup as passwords are, and shown to everybody: which cluster of etcd a member belongs to.
-IDENTITIES = {"__etcd_new_token", "__etcd_restored_token", "__etcd_marker_token", "__etcd_marker", "__etcd_new_marker"}
+# Got by the same lookups as secrets are, and shown to everybody: which cluster of etcd a member belongs to, and what
+# the key is called that Secrets are encrypted with.
+IDENTITIES = {
+    "__cluster_encryption_key_name",
+    "__etcd_marker",
+    "__etcd_marker_token",
+    "__etcd_new_marker",
+    "__etcd_new_token",
+    "__etcd_restored_token",
+}
 
 
 def text(value: Any) -> str:
