@@ -84,3 +84,23 @@ def test_arguments_that_can_t_be_read_are_not_waited_for(tmp_path: Path, pods: l
     said = next(answer.result["msg"] for answer in run.answers if answer.failed and "kubelet" in answer.result["msg"])
     assert "API server: Pod kube-system/kube-apiserver-cp-1 does not exist" in said
     assert "Error: unknown flag: --bogus" in said
+
+
+def test_a_change_that_did_not_end_counts_for_nothing(tmp_path: Path) -> None:
+    """With the settings of before, the next run begins anew: what it finds is not what was applied last."""
+    (tmp_path / "kubeadm").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "kubeadm").chmod(0o755)
+    record = tmp_path / "applied-1.37.2"
+    record.write_text("before\n", encoding="utf-8")
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "sandbox_direct_environment": {},
+        "__cluster_first_control_plane": "cp-1",
+        "__cluster_applied": {"path": str(record), "content": "changed\n"},
+    }
+    tasks = [{"ansible.builtin.include_tasks": f"{REPOSITORY}/roles/cluster/tasks/change.yml"}]
+    play = {"hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    run_playbook(tmp_path / "play.yml", "--inventory=cp-1,", programs=tmp_path, fails=True)
+    assert record.read_text(encoding="utf-8") not in ("before\n", "changed\n")
