@@ -409,3 +409,25 @@ def test_a_command_is_run_with_names_that_nobody_else_sees(programs: Programs, t
     assert (done.returncode, mounted, last) == (3, "mounted on /etc/hosts", "198.18.7.21 cp-1")
     assert re.fullmatch(r"/proc/\d+/ns/mnt", outside)
     assert not Path(note.read_text().strip()).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["-k", "login"], "tests/e2e -k login"),
+        (["tests/e2e/test_tls.py::test_chain", "-x"], "tests/e2e/test_tls.py::test_chain -x"),
+        ([], "tests/e2e"),
+    ],
+)
+def test_files_that_are_named_are_all_that_is_tested(
+    programs: Programs, tmp_path: Path, arguments: list[str], wanted: str
+) -> None:
+    (tmp_path / "kubeconfig").touch()
+    facts = json.dumps({"sandbox_state_directory": str(tmp_path)})
+    path = programs(
+        ansible_inventory=f"echo '{facts}'",
+        python3=f'exec "{shutil.which("python3")}" "$@"',
+        pytest='echo "tested: $*"',
+    )
+    done = script("e2e.sh", "inventory", *arguments, path=path)
+    assert (done.returncode, done.stdout) == (0, f"tested: {wanted}\n"), done.stderr
