@@ -22,12 +22,13 @@ def pages() -> dict[str, bool]:
 
 def test_what_tells_of_everything_asks_for_a_login() -> None:
     found = pages()
-    assert {name for name, asks in found.items() if asks} >= {"prometheus", "alerts", "logs", "traces"}
+    assert {name for name, asks in found.items() if asks} >= {"prometheus", "alerts", "logs", "traces", "kiali"}
     assert not found["website"]
 
 
 @pytest.mark.parametrize(
-    ("page", "path"), [("prometheus", "/query"), ("alerts", "/"), ("logs", "/select/vmui/"), ("traces", "/")]
+    ("page", "path"),
+    [("prometheus", "/query"), ("alerts", "/"), ("logs", "/select/vmui/"), ("traces", "/"), ("kiali", "/")],
 )
 def test_who_has_no_login_sees_nothing(page: str, path: str) -> None:
     answer = ask_unknown(page, path)

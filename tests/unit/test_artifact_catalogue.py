@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import T
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import ImageRecipe, Reference
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.versions import filled, known_versions
 from checkout import REPOSITORY, load
+from playbook_run import run_playbook
 
 GO = {"minimum": "1.26", "fallback": "1.26.5"}
 TOOLCHAIN = Toolchain("1.26.8", Path("/usr/bin/go"))
@@ -351,6 +353,30 @@ def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) 
     # Role scan has them made when it is asked for.
     assert scanners == {"popeye", "trivy", "kube_score", "govulncheck", "go_vulnerabilities"}
     assert set(own) - set(needed) == {"helm_docs", "envoy", *scanners}
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        ({}, True),
+        ({"observability_kiali_enabled": False}, False),
+        ({"istio_enabled": False}, False),
+        ({"observability_enabled": False}, False),
+    ],
+)
+def test_what_looks_at_the_mesh_is_made_where_there_is_one(
+    tmp_path: Path, variables: dict[str, Any], *, wanted: bool
+) -> None:
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "cicd.sandbox.artifacts", "tasks_from": "preflight", "public": True}},
+        {"ansible.builtin.debug": {"msg": "{{ __artifacts_wanted }}"}},
+    ]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    values = json.dumps({"sandbox_state_directory": str(tmp_path), **variables})
+    run = run_playbook(tmp_path / "play.yml", "--inventory=inventories/dev", f"--extra-vars={values}")
+    found = run.results()[-1]["msg"]
+    assert ("kiali" in found) is wanted
+    assert "prometheus" in found or variables.get("observability_enabled") is False
 
 
 def test_every_folder_of_images_is_in_our_catalogue(own: dict[str, Any]) -> None:

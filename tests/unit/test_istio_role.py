@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,18 @@ def test_only_plain_envoy_goes_without_istios_filters(tmp_path: Path) -> None:
         "PILOT_ENABLE_METADATA_EXCHANGE": "false",
         "PILOT_ENABLE_ALPN_FILTER": "false",
     }
+    # By which it is told who asks which Service, and of nothing else.
+    (wanted,) = plain["meshConfig"]["defaultConfig"]["proxyStatsMatcher"]["inclusionRegexps"]
+    told = "cluster.outbound|8000||business-logic.apps.svc.cluster.local;.upstream_"
+    for name in ("rq_200", "rq_503", "rq_time", "cx_rx_bytes_total", "cx_tx_bytes_total", "cx_total", "cx_destroy"):
+        assert re.fullmatch(wanted, told + name), name
+    for name in ("rq_2xx", "rq_total", "rq_timeout", "cx_total_http2"):
+        assert not re.fullmatch(wanted, told + name), name
+    assert not re.fullmatch(wanted, told.replace("outbound", "inbound") + "rq_200")
+    assert not re.fullmatch(wanted, told.replace(".upstream", ".external.upstream") + "rq_200")
     official = releases(tmp_path, source="release")["istiod"]["values"]
     assert "telemetry" not in official
+    assert "defaultConfig" not in official["meshConfig"]
     assert official["env"] == {"ENABLE_NATIVE_SIDECARS": "true"}
 
 

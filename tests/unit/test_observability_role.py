@@ -46,6 +46,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         "collector",
         "agent",
         "perses",
+        "kiali",
     ]
     assert {name: release.get("after") for name, release in found.items()} == {
         "observability": None,
@@ -57,6 +58,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         "collector": ["observability"],
         "agent": None,
         "perses": None,
+        "kiali": ["observability"],
     }
     for name, release in found.items():
         # Directories of a node are given to agents alone, who have a namespace of their own for that.
@@ -74,6 +76,7 @@ def test_rights_come_first_and_all_is_restricted(found: dict[str, dict[str, Any]
         ("jaeger", "jaeger"),
         ("collector", "otel_collector"),
         ("agent", "otel_collector"),
+        ("kiali", "kiali"),
     ],
 )
 def test_programs_are_upstreams_at_the_catalogues_versions(
@@ -93,11 +96,10 @@ def test_programs_are_upstreams_at_the_catalogues_versions(
     assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("name", ["kube-state-metrics", "prometheus", "collector"])
+@pytest.mark.parametrize("name", ["kube-state-metrics", "prometheus", "collector", "kiali"])
 def test_tokens_are_bound_to_the_pod_and_end_within_the_hour(found: dict[str, dict[str, Any]], name: str) -> None:
     documents = objects(found[name])
-    kind = "Deployment" if name == "kube-state-metrics" else "StatefulSet"
-    pod = only(documents, kind)["spec"]["template"]["spec"]
+    pod = only(documents, found[name]["values"]["kind"])["spec"]["template"]["spec"]
     (volume,) = (volume for volume in pod["volumes"] if "projected" in volume)
     token, *_ = volume["projected"]["sources"]
     assert token == {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
@@ -117,11 +119,14 @@ def test_nobody_may_change_anything_or_read_secrets(found: dict[str, dict[str, A
         "observability-prometheus",
         "observability-kube-state-metrics",
         "observability-collector",
+        "observability-kiali",
     }
     for role in roles:
         for rule in role["rules"]:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
-            assert not {"*", "secrets", "configmaps", "nodes/proxy"} & set(rule.get("resources", []))
+            refused = {"*", "secrets", "configmaps", "nodes/proxy"} & set(rule.get("resources", []))
+            # Kiali does not start where it can't list all ConfigMaps; it shows none but Istio's.
+            assert refused <= ({"configmaps"} if role["metadata"]["name"] == "observability-kiali" else set())
 
 
 def test_pages_are_for_the_gateway_alone(found: dict[str, dict[str, Any]]) -> None:
@@ -135,6 +140,7 @@ def test_pages_are_for_the_gateway_alone(found: dict[str, dict[str, Any]]) -> No
         "collector": None,
         "agent": None,
         "perses": "dashboards",
+        "kiali": "kiali",
     }
     policy = only(objects(found["kube-state-metrics"]), "NetworkPolicy")["spec"]
     (rule,) = policy["ingress"]
@@ -308,6 +314,101 @@ def test_an_inventorys_own_targets_and_rules_are_added(tmp_path: Path) -> None:
     assert yaml.safe_load(files["inventory.rules.yml"]) == {"groups": [group]}
 
 
+# --- the mesh ---------------------------------------------------------------------------------------------------------
+
+
+def test_kiali_looks_and_changes_nothing(found: dict[str, dict[str, Any]]) -> None:
+    config = yaml.safe_load(found["kiali"]["values"]["config"]["files"]["config.yaml"])
+    assert config["deployment"]["view_only_mode"] is True
+    assert config["external_services"]["prometheus"]["url"] == "http://prometheus:9090"
+    assert config["external_services"]["tracing"]["in_cluster_url"] == "http://jaeger:16686"
+    # Jaeger has no page here.
+    assert "url" not in config["external_services"]["tracing"]
+    role = next(
+        item
+        for item in objects(found["observability"])
+        if item["kind"] == "ClusterRole" and item["metadata"]["name"] == "observability-kiali"
+    )
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    readable = {resource for rule in role["rules"] for resource in rule["resources"]}
+    assert not readable & {"*", "secrets", "pods/log", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"}
+    for name in ("prometheus", "jaeger"):
+        peers = [peer for rule in found[name]["values"]["networkPolicy"]["ingress"].values() for peer in rule["from"]]
+        assert {"app": "kiali"} in peers, name
+
+
+@pytest.mark.parametrize("variables", [{"observability_kiali_enabled": False}, {"istio_enabled": False}])
+def test_without_kiali_or_a_mesh_nobody_may_look_at_it(tmp_path: Path, variables: dict[str, Any]) -> None:
+    found = releases(tmp_path, **variables)
+    assert "kiali" not in found
+    roles = [item["metadata"]["name"] for item in objects(found["observability"]) if item["kind"] == "ClusterRole"]
+    assert "observability-kiali" not in roles
+    kept = "mesh.rules.yml" in found["prometheus"]["values"]["config"]["files"]
+    assert kept is ("istio_enabled" not in variables)
+
+
+def test_istios_own_proxies_tell_its_metrics_themselves(tmp_path: Path) -> None:
+    (tmp_path / "artifacts-source.json").write_text(json.dumps({"source": "release", "reason": "so it is"}))
+    found = releases(tmp_path)
+    files = found["prometheus"]["values"]["config"]["files"]
+    assert "mesh.rules.yml" not in files
+    assert "envoy_" not in files["prometheus.yml"]
+    kiali = yaml.safe_load(found["kiali"]["values"]["config"]["files"]["config.yaml"])
+    assert kiali["external_services"]["tracing"]["url"] == "http://traces.localhost:8080"
+
+
+def relabelled(rules: list[dict[str, Any]], labels: dict[str, str]) -> dict[str, str]:
+    """What Prometheus makes of a sample's labels; empty where it drops the sample."""
+    for rule in rules:
+        text = ";".join(labels.get(name, "") for name in rule["source_labels"])
+        match = re.fullmatch(rule["regex"], text)
+        if match is None:
+            continue
+        if rule.get("action") == "drop":
+            return {}
+        value = re.sub(r"\$(\d)", lambda group, match=match: match[int(group[1])], rule.get("replacement", "$1"))
+        labels = {**labels, rule["target_label"]: value}
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("cluster", "service", "name", "namespace"),
+    [
+        ("outbound|8000||api.apps.svc.cluster.local", "api.apps.svc.cluster.local", "api", "apps"),
+        ("outbound|8000|v1|api.apps.svc.cluster.local", "api.apps.svc.cluster.local", "api", "apps"),
+        ("outbound|443||mail.example.com", "mail.example.com", "mail.example.com", "unknown"),
+        ("inbound|8000||", None, None, None),
+        ("xds-grpc", None, None, None),
+        ("", None, None, None),
+    ],
+)
+def test_proxies_clusters_are_services_to_prometheus(
+    scrape: dict[str, Any], cluster: str, service: str | None, name: str | None, namespace: str | None
+) -> None:
+    rules = scrape["pods"]["metric_relabel_configs"]
+    told = {"__name__": "envoy_cluster_upstream_rq", "response_code": "404", "cluster_name": cluster}
+    found = relabelled(rules, told)
+    assert found.items() >= told.items()
+    labels = ("destination_service", "destination_service_name", "destination_service_namespace")
+    assert tuple(found.get(label) for label in labels) == (service, name, namespace)
+
+
+def test_other_metrics_of_pods_stay_as_they_are(scrape: dict[str, Any]) -> None:
+    rules = scrape["pods"]["metric_relabel_configs"]
+    for told in (
+        {"__name__": "http_requests_total", "status": "404"},
+        {"__name__": "http_request_duration_seconds_bucket", "le": "0.5"},
+        {"__name__": "envoy_cluster_upstream_rq_time_bucket", "le": "250.0"},
+    ):
+        assert relabelled(rules, told) == told
+    # As Envoy writes them and as Prometheus does.
+    for whole in ("", ".0"):
+        for le in ("0.5", *(f"{ms}{whole}" for ms in (1, 30000, 60000, 300000, 600000, 1800000, 3600000))):
+            assert relabelled(rules, {"__name__": "envoy_cluster_upstream_rq_time_bucket", "le": le}) == {}
+        for le in ("+Inf", *(f"{ms}{whole}" for ms in (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000))):
+            assert relabelled(rules, {"__name__": "envoy_cluster_upstream_rq_time_bucket", "le": le})
+
+
 def written(found: dict[str, dict[str, Any]], directory: Path, release: str) -> Path:
     for name, text in found[release]["values"]["config"]["files"].items():
         (directory / name).write_text(text)
@@ -362,6 +463,10 @@ def hold(cases: Path, directory: Path) -> None:
     for path in (*RULES, cases):
         shutil.copy(path, directory)
     assert "SUCCESS" in run("promtool", "test", "rules", str(directory / cases.name))
+
+
+def test_what_is_recorded_of_the_mesh_names_both_ends_of_each_way(tmp_path: Path) -> None:
+    hold(CASES / "mesh.test.yml", tmp_path)
 
 
 def test_what_is_recorded_of_pods_is_what_runs(tmp_path: Path) -> None:

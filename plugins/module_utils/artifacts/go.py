@@ -328,7 +328,7 @@ class GoBuilder:
                 return
             self._make_main_module(recipe, source, work, env)
             for front_end in recipe.front_ends:
-                front_end.build(work, self._cache, self._runner)
+                front_end.build(work, output, self._cache, self._runner)
             for line in recipe.commands:
                 self._runner.step(f"running {' '.join(line)}")
                 self._runner.run([self._go if line[0] == "go" else line[0], *line[1:]], cwd=work, env=env)
