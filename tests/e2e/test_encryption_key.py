@@ -59,7 +59,8 @@ def change(*, killed_at: str | None = None) -> str:
     """Run the playbook, to its end or until it begins a step at which everything of it is killed."""
     line = ["ansible-playbook", "playbooks/cluster_rotate_key.yml", "--inventory", os.environ["SANDBOX_INVENTORY"]]
     environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "PYTHONUNBUFFERED": "1"}
-    run = subprocess.Popen(
+    said = ""
+    with subprocess.Popen(
         line,
         cwd=REPOSITORY,
         env=environment,
@@ -67,16 +68,14 @@ def change(*, killed_at: str | None = None) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
-    said = ""
-    assert run.stdout
-    for text in run.stdout:
-        said += text
-        if killed_at and re.match(rf"TASK \[.*{re.escape(killed_at)}\]", text):
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
-            return said
-    assert run.wait() == 0, said
+    ) as run:
+        assert run.stdout
+        for text in run.stdout:
+            said += text
+            if killed_at and re.match(rf"TASK \[.*{re.escape(killed_at)}\]", text):
+                os.killpg(run.pid, signal.SIGKILL)
+                return said
+    assert run.returncode == 0, said
     assert not killed_at, f"{killed_at} was no step\n{said}"
     return said
 
