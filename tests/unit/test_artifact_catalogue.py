@@ -352,7 +352,7 @@ def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) 
     scanners = {name for name, component in own.items() if component["roles"] == ["scan"]}
     # Role scan has them made when it is asked for.
     assert scanners == {"popeye", "trivy", "kube_score", "govulncheck", "go_vulnerabilities"}
-    assert set(own) - set(needed) == {"helm_docs", "envoy", *scanners}
+    assert set(own) - set(needed) == {"helm_docs", "gitleaks", "envoy", *scanners}
 
 
 @pytest.mark.parametrize(
