@@ -63,9 +63,9 @@ test: venv ## Everything that must hold: lint, unit, molecule
 	@scripts/stages.sh artifacts+environments molecule-machines lint+unit+under-systemd molecule-default
 
 lint: venv ## Linters, formatter, type checker, documentation, changelog
-	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
+	@scripts/stages.sh --keep-going lint-ansible lint-python lint-types lint-shell lint-docs lint-secrets lint-apps
 
-unit: TOOLS = helm,helm_docs,opa
+unit: TOOLS = helm,helm_docs,opa,gitleaks
 unit: tools ## Tests that need no machine
 	@scripts/stages.sh --keep-going unit-collection unit-apps
 
@@ -103,7 +103,7 @@ artifacts: tools
 environments: venv
 	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app environment PYTHON=$(CURDIR)/.venv/bin/python; done
 
-.PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-apps
+.PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-secrets lint-apps
 lint-ansible:
 	ansible-lint
 
@@ -122,6 +122,11 @@ lint-docs:
 	antsibull-changelog lint
 	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 	scripts/reference.py --check
+
+# Nobody has to be root where gitleaks is already there.
+lint-secrets:
+	@scripts/no-secrets.sh --program >/dev/null 2>&1 || $(MAKE) tools TOOLS=gitleaks
+	scripts/no-secrets.sh
 
 lint-apps:
 	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app lint; done
@@ -161,12 +166,16 @@ under-systemd:
 	scripts/under-systemd.sh $(MAKE) molecule-machines molecule-etcd
 
 ##@ Maintenance
-.PHONY: help venv docs lock changelog
+.PHONY: help venv hooks docs lock changelog
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: ## Make .venv from requirements.txt; nothing to do when it is current
 	@scripts/venv.sh
+
+hooks: venv ## Have git refuse commits with plain secrets in this checkout
+	@scripts/no-secrets.sh --program >/dev/null 2>&1 || $(MAKE) tools TOOLS=gitleaks
+	pre-commit install
 
 docs: venv ## Write docs/reference from argument_specs, modules and catalogue
 	scripts/reference.py
