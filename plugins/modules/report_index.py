@@ -42,6 +42,18 @@ options:
       - A directory of which all files that end in C(.json) are reports of the run; those that these modules did not
         write are left out. They come behind O(reports), by name.
     type: path
+  history_path:
+    description:
+      - A file that tells how earlier runs ended, to which this one is added. Then the page shows for each report how
+        the number of its findings went, and how the last runs ended. A run that ended as the one before did adds
+        nothing.
+      - Nothing is shown of earlier runs without it.
+    type: path
+  history_size:
+    description:
+      - How many runs the history has at most; the oldest are forgotten.
+    type: int
+    default: 100
   title:
     description:
       - The page's title.
@@ -55,7 +67,7 @@ attributes:
     description: Shows what is written.
     support: full
 notes:
-  - The file is written with mode 0644, in one step, and only when its content changes.
+  - The file is written with mode 0644, in one step, and only when its content changes. So is the history.
 """
 
 EXAMPLES = r"""
@@ -64,6 +76,7 @@ EXAMPLES = r"""
     path: reports/index.html
     title: Scans of build 17
     directory: reports
+    history_path: reports/history.json
   register: scans
 
 - name: Write one page for two scans, of which each has to be there
@@ -124,12 +137,34 @@ reports:
     problem:
       description: Why the report can't be read; empty where it was.
       type: str
+history:
+  description: Runs that O(history_path) tells of, the oldest first; empty without it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    at:
+      description: When the run's reports were put together, in UTC.
+      type: str
+      sample: "2026-11-30T19:20:00Z"
+    reports:
+      description:
+        - How each report ended, by name, with C(passed), whether its gate was open, and C(counts), the findings that
+          count by severity, null where the report could not be read.
+      type: dict
 """
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.history import (
+    Run,
+    extended,
+    history_parts,
+    read_history,
+)
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.index import (
     Entry,
     index_parts,
@@ -155,6 +190,22 @@ def entries(params: dict[str, Any]) -> list[Entry]:
     return found + [entry for entry in there if not entry.problem]
 
 
+def with_history(
+    params: dict[str, Any], path: Path, history: Path, found: list[Entry], *, check_mode: bool
+) -> list[Run]:
+    """Return the runs that the history has with this one."""
+    if params["history_size"] < 1:
+        raise ReportError(f"history_size: {params['history_size']} is less than one run")
+    if history.resolve() == path.resolve():
+        raise ReportError(f"history_path and path are the same file, {path}")
+    check_output("history_path", history, check_mode=check_mode)
+    names = [entry.name for entry in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ReportError(f"reports: {', '.join(twice)} is there twice; with a history each needs a name of its own")
+    outcomes = {entry.name: entry.outcome() for entry in found}
+    return extended(read_history(history), outcomes, dt.datetime.now(dt.UTC), params["history_size"])
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -169,25 +220,35 @@ def main() -> None:
                 },
             },
             "directory": {"type": "path"},
+            "history_path": {"type": "path"},
+            "history_size": {"type": "int", "default": 100},
             "title": {"type": "str", "default": "Reports"},
         },
         required_one_of=[("reports", "directory")],
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
+    history = Path(module.params["history_path"]) if module.params["history_path"] else None
     try:
         check_output("path", path, check_mode=module.check_mode)
         found = entries(module.params)
-        parts = index_parts(found, module.params["title"], path.absolute().parent)
-        changed = write("path", path, parts, check_mode=module.check_mode)
+        runs = []
+        diffs = []
+        if history:
+            runs = with_history(module.params, path, history, found, check_mode=module.check_mode)
+            diffs.append(write("history_path", history, history_parts(runs), check_mode=module.check_mode))
+        parts = index_parts(found, module.params["title"], path.absolute().parent, runs)
+        diffs.append(write("path", path, parts, check_mode=module.check_mode))
     except ReportError as exc:
         module.fail_json(msg=str(exc))
+    diffs = [diff for diff in diffs if diff]
     module.exit_json(
-        changed=changed is not None,
-        diff=[changed] if changed else [],
+        changed=bool(diffs),
+        diff=diffs,
         passed=bool(found) and all(entry.passed for entry in found),
         summary=summary(found),
         reports=[entry.as_dict() for entry in found],
+        history=[run.as_dict() for run in runs],
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,21 @@ def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def here(state: Path) -> dict[str, Any]:
+    """Give variables that have this computer play the infra host, with a directory for its landing page."""
+    return {
+        "sandbox_state_directory": str(state),
+        "sandbox_page_directory": str(state / "www"),
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+    }
+
+
 def scan(state: Path, *found: dict[str, str], **variables: Any) -> Any:
     (state / "bin/istioctl.says").write_text(json.dumps(found))
     (state / "play.yml").write_text(PLAYBOOK)
-    values = {"sandbox_state_directory": str(state), "scan_scanners": ["istio"], "scan_enforced": True, **variables}
+    values = {**here(state), "scan_scanners": ["istio"], "scan_enforced": True, **variables}
     return run_playbook(
         state / "play.yml", "--inventory=inventories/dev", f"--extra-vars={json.dumps(values)}", fails=None
     )
@@ -78,6 +90,22 @@ def test_what_a_scan_finds_is_told_and_written(state: Path, monkeypatch: pytest.
     arguments = (state / "bin/istioctl.arguments").read_text().split()
     assert {f"--kubeconfig={state}/kubeconfig", "--all-namespaces", "--output=json"} <= set(arguments)
     assert "/somebody/elses" not in (state / "bin/istioctl.environment").read_text()
+
+
+def test_reports_can_be_read_beside_the_landing_page(state: Path) -> None:
+    published = state / "www/reports"
+    scan(state, OUTSIDE)
+    assert {path.name for path in published.iterdir()} == {"index.html", "istio.html"}
+    assert "IST0102" in (published / "istio.html").read_text()
+    assert 'href="./istio.html"' in (published / "index.html").read_text()
+    # Of one that ended otherwise, the page tells what came to it; for the sandbox that is no change.
+    run = scan(state, OUTSIDE, ADVICE, scan_istio_fail_on="never")
+    assert {host["changed"] for host in run.stats.values()} == {0}
+    assert "+1" in (published / "index.html").read_text()
+    assert len(json.loads((state / "reports/history.json").read_text())["runs"]) == 2
+    # They tell what is weak: not where everybody reaches a landing page that asks for nothing.
+    scan(state, sandbox_landing_login=False, sandbox_local_endpoint_enabled=False)
+    assert not published.exists()
 
 
 @pytest.mark.parametrize("finding", [BROKEN, ADVICE])
@@ -177,7 +205,7 @@ def each(state: Path, **variables: Any) -> Any:
     (built / "opa").touch()
     (state / "play.yml").write_text(EACH)
     values = {
-        "sandbox_state_directory": str(state),
+        **here(state),
         "scan_enforced": True,
         "scan_waivers": [],
         "artifacts_paths": {"opa": str(built), "go_vulnerabilities": "/data"},
@@ -201,7 +229,12 @@ def test_every_scanner_looks_before_the_gate_decides(state: Path) -> None:
     ]
     names = ["cis", "govulncheck", "kube-score", "popeye", "trivy"]
     for ending in ("html", "json", "sarif", "xml"):
-        assert sorted(path.stem for path in (state / "reports").glob(f"*.{ending}") if path.stem != "index") == names
+        assert (
+            sorted(
+                path.stem for path in (state / "reports").glob(f"*.{ending}") if path.stem not in ("index", "history")
+            )
+            == names
+        )
     assert all(name in (state / "reports/index.html").read_text() for name in names)
     # Read-only, and silent on the network.
     assert {"--as=system:scanner", "--as-group=system:scanner"} <= set(arguments(state, "popeye"))

@@ -137,3 +137,25 @@ def test_where_the_login_of_pages_is(tmp_path: Path) -> None:
     said = summary(tmp_path, {}, sandbox_landing_login=True, sandbox_pages_user="reader")
     (row,) = [row for row in said["secrets"] if row["what"] == "pages sandbox, user reader"]
     assert row["where"] == f"{tmp_path}/secrets/pages-password"
+
+
+def test_how_the_last_scan_ended_is_on_the_page(tmp_path: Path) -> None:
+    assert "Scans" not in summary(tmp_path, {})["page"]
+    counts = dict.fromkeys(("critical", "high", "medium", "low", "info"), 0)
+    runs = [
+        {"at": "2026-11-29T10:00:00Z", "reports": {"trivy": {"passed": True, "counts": counts}}},
+        {
+            "at": "2026-11-30T10:00:00Z",
+            "reports": {
+                "trivy": {"passed": False, "counts": counts | {"high": 17}},
+                "cis": {"passed": False, "counts": None},
+            },
+        },
+    ]
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/history.json").write_text(json.dumps({"format": "x", "runs": runs}))
+    page = summary(tmp_path, {})["page"]
+    assert '<a href="reports/trivy.html">trivy</a></td><td class="bad">failed</td>' in page
+    assert '<td class="number">17</td>' in page
+    assert "since 2026-11-30T10:00:00Z" in page
+    assert "Scans" not in summary(tmp_path, {}, sandbox_reports_published=False)["page"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.reports.history import Outcome, Run, history_table, trend
 from ansible_collections.cicd.sandbox.plugins.module_utils.reports.model import (
     FORMAT,
     as_count,
@@ -49,6 +50,10 @@ class Entry:
     degraded: int = 0
     skipped: int = 0
     problem: str = ""
+
+    def outcome(self) -> Outcome:
+        """Return how it ended."""
+        return Outcome(self.passed, None if self.problem else self.counts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as the module does."""
@@ -111,8 +116,11 @@ def summary(entries: Sequence[Entry]) -> str:
     return said + (f"{len(entries) - passed} failed, {passed} passed" if passed < len(entries) else "all passed")
 
 
-def index_parts(entries: Sequence[Entry], title: str, place: Path) -> Iterator[str]:
-    """Give the page in parts; ``place`` is the directory in which it will be, which its links start from."""
+def index_parts(entries: Sequence[Entry], title: str, place: Path, runs: Sequence[Run] = ()) -> Iterator[str]:
+    """Give the page in parts; ``place`` is the directory in which it will be, which its links start from.
+
+    ``runs`` are those that a history tells of, with this one.
+    """
     line = summary(entries)
     state = "open" if entries and all(entry.passed for entry in entries) else "shut"
     yield beginning(f"{safe(title)}: {line}")
@@ -122,14 +130,18 @@ def index_parts(entries: Sequence[Entry], title: str, place: Path) -> Iterator[s
         yield f'<th scope="col">{name}</th>'
     for severity in SEVERITIES:
         yield f'<th scope="col" class="number">{severity.capitalize()}</th>'
+    if runs:
+        yield '<th scope="col">Trend</th>'
     yield '<th scope="col">Scanned</th></tr></thead><tbody>\n'
     # What has to be seen to stands first.
     for entry in sorted(entries, key=lambda entry: entry.passed):
-        yield _row(entry, place)
-    yield "</tbody></table></section></main></body></html>\n"
+        yield _row(entry, place, runs)
+    yield "</tbody></table></section>\n"
+    yield history_table(runs)
+    yield "</main></body></html>\n"
 
 
-def _row(entry: Entry, place: Path) -> str:
+def _row(entry: Entry, place: Path, runs: Sequence[Run]) -> str:
     verdict, state = ("passed", "open") if entry.passed else ("failed", "shut")
     if entry.problem:
         verdict = "no report"
@@ -151,6 +163,7 @@ def _row(entry: Entry, place: Path) -> str:
         ("Target", "", wrapped(safe(entry.target))),
         ("Tool", "", escape(safe(entry.tool))),
         *((severity.capitalize(), "number", f"{entry.counts.get(severity, 0):,}") for severity in SEVERITIES),
+        *([("Trend", "", trend(runs, entry.name))] if runs else []),
         ("Scanned", "", escape(readable(entry.scanned_at))),
     ]
     if entry.problem:

@@ -55,7 +55,8 @@ main>section>table td::before{content:attr(data-name);color:var(--soft)}td>*{gri
 .index .number{font-variant-numeric:tabular-nums}.index td[data-name=Tool]{white-space:nowrap}
 @media (min-width:45rem){.index td.number,.index th.number{text-align:right;padding-right:1rem}
 .index td[data-name=Target]{min-width:12rem}}
-.index .verdict{font-weight:600;white-space:nowrap}
+.index .verdict{font-weight:600;min-width:6rem}
+svg.line polyline{fill:none;stroke:var(--link);stroke-width:1.5}svg.line circle{fill:var(--link)}
 @media print{form,nav{display:none}}
 """
 

@@ -122,3 +122,71 @@ def test_readable_times(time: str, said: str) -> None:
 
 def test_wrapped_names_are_no_markup() -> None:
     assert wrapped("apps/web-7<b>&-x") == "apps/<wbr>web-7&lt;b&gt;&amp;-x"
+
+
+def counted_report(path: Path, *, passed: bool = True, **counts: int) -> None:
+    document = {
+        "format": "cicd.sandbox/report-1",
+        "tool": "Checker",
+        "gate": {"passed": passed, "reasons": []},
+        "counts": counts,
+    }
+    path.write_text(json.dumps(document))
+
+
+def test_how_findings_went_is_remembered(run: Any, tmp_path: Path) -> None:
+    report, history, page = tmp_path / "web.json", tmp_path / "history.json", tmp_path / "index.html"
+    wanted = {
+        "path": str(page),
+        "reports": [{"json_path": str(report)}],
+        "history_path": str(history),
+        "history_size": 3,
+    }
+    counted_report(report, high=2)
+    first = run(**wanted)
+    assert [item["reports"]["web"]["counts"]["high"] for item in first["history"]] == [2]
+    assert "first run" in page.read_text()
+    assert "Runs that ended differently" not in page.read_text()
+    # Nothing is added by a run that found the same.
+    again = run(**wanted)
+    assert (again["changed"], again["history"]) == (False, first["history"])
+    counted_report(report, passed=False, high=7)
+    kept = history.read_text()
+    shown = run(**wanted, check=True)
+    assert (shown["changed"], len(shown["history"]), len(shown["diff"])) == (True, 2, 2)
+    assert history.read_text() == kept
+    run(**wanted)
+    assert "+5" in page.read_text()
+    assert "failed: web" in page.read_text()
+    counted_report(report, low=3)
+    run(**wanted)
+    assert "\N{MINUS SIGN}4" in page.read_text()
+    # Of a report that is not there nobody knows how many findings it has, and a line is drawn of the others.
+    report.unlink()
+    last = run(**wanted)
+    assert [item["reports"]["web"]["counts"] is None for item in last["history"]] == [False, False, True]
+    assert "no report" in page.read_text()
+    assert page.read_text().count("<polyline") == 1
+    assert "<script" not in page.read_text()
+
+
+def test_a_history_that_is_somebody_elses_is_left_alone(run: Any, reports: Path) -> None:
+    other = reports / "history.json"
+    other.write_text('{"runs": []}')
+    returned = run(path=str(reports / "index.html"), directory=str(reports), history_path=str(other))
+    assert f"history_path: {other} is no history that this module wrote" in returned["msg"]
+    assert other.read_text() == '{"runs": []}'
+    assert not (reports / "index.html").exists()
+
+
+def test_a_history_that_can_not_be_meant_is_refused(run: Any, reports: Path) -> None:
+    page = str(reports / "index.html")
+    for said, wrong in {
+        "history_path and path are the same file": {"history_path": page},
+        "history_size: 0 is less than one run": {"history_path": str(reports / "history.json"), "history_size": 0},
+        "is a directory": {"history_path": str(reports)},
+    }.items():
+        assert said in run(path=page, directory=str(reports), **wrong)["msg"]
+    twice = [{"json_path": str(reports / "trivy.json"), "name": name} for name in ("image", "image")]
+    returned = run(path=page, reports=twice, history_path=str(reports / "history.json"))
+    assert "reports: image is there twice" in returned["msg"]
