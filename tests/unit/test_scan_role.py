@@ -208,6 +208,7 @@ def each(state: Path, **variables: Any) -> Any:
         **here(state),
         "scan_enforced": True,
         "scan_waivers": [],
+        "scan_shipped_waivers": [],
         "artifacts_paths": {"opa": str(built), "go_vulnerabilities": "/data"},
         "artifacts_layouts": {"registry.sandbox.internal/web:1.0": "/layouts/web"},
         "artifacts_unmade": ["valkey"],
