@@ -11,6 +11,7 @@ module: etcd_encryption_info
 short_description: Count in etcd which keys Kubernetes encrypted its values with
 version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
+extends_documentation_fragment: [cicd.sandbox.etcd_client]
 description:
   - Reads all values of a cluster on the host of a member, as they are stored, and counts them by the names of the keys
     in the API server's C(EncryptionConfiguration). No value leaves the host.
@@ -19,26 +20,6 @@ options:
     description: What the paths of the cluster's values begin with.
     type: str
     default: /registry/
-  endpoint:
-    description: Client URL of the member.
-    type: str
-    default: https://127.0.0.1:2379
-  ca:
-    description: Certificate of the CA.
-    type: path
-    required: true
-  certificate:
-    description: A client certificate.
-    type: path
-    required: true
-  key:
-    description: Its private key.
-    type: path
-    required: true
-  etcdctl:
-    description: The program etcdctl.
-    type: path
-    default: /usr/local/bin/etcdctl
 attributes:
   check_mode:
     description: Changes nothing.
@@ -72,11 +53,10 @@ examples:
 """
 
 import dataclasses
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.client import CLIENT_OPTIONS, client_of
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.encryption import EncryptionError, keys_in_use
-from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import Member
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import within
 
 
@@ -84,30 +64,16 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            **CLIENT_OPTIONS,
             "prefix": {"type": "str", "default": "/registry/"},
-            "endpoint": {"type": "str", "default": "https://127.0.0.1:2379"},
-            "ca": {"type": "path", "required": True},
-            "certificate": {"type": "path", "required": True},
-            "key": {"type": "path", "required": True, "no_log": False},
-            "etcdctl": {"type": "path", "default": "/usr/local/bin/etcdctl"},
         },
         supports_check_mode=True,
     )
     params = module.params
     if not params["prefix"]:
         module.fail_json(msg="prefix: is empty")
-    member = Member(
-        data_directory=Path(),
-        unit="",
-        endpoint=params["endpoint"],
-        ca=params["ca"],
-        certificate=params["certificate"],
-        key=params["key"],
-        etcdctl=params["etcdctl"],
-        patience=30.0,
-    )
     try:
-        found = keys_in_use(member, within(60), params["prefix"])
+        found = keys_in_use(client_of(params, patience=30), within(60), params["prefix"])
     except EncryptionError as exc:
         module.fail_json(msg=f"{params['endpoint']}: {exc}")
     module.exit_json(changed=False, **dataclasses.asdict(found))

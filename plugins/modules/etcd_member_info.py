@@ -11,6 +11,7 @@ module: etcd_member_info
 short_description: Look at an etcd member on its own host
 version_added: 0.1.0
 author: cicd.sandbox contributors (@cicd-sandbox)
+extends_documentation_fragment: [cicd.sandbox.etcd_client]
 description:
   - Says whether the host has data, whether the service runs, and what the member answers to etcdctl.
   - Optionally waits until the member is healthy. It never fails for a member that is not; instead RV(journal) says what
@@ -24,26 +25,6 @@ options:
     description: The member's unit of systemd.
     type: str
     default: etcd.service
-  endpoint:
-    description: Client URL of the member.
-    type: str
-    default: https://127.0.0.1:2379
-  ca:
-    description: Certificate of the CA.
-    type: path
-    required: true
-  certificate:
-    description: A client certificate.
-    type: path
-    required: true
-  key:
-    description: Its private key.
-    type: path
-    required: true
-  etcdctl:
-    description: The program etcdctl.
-    type: path
-    default: /usr/local/bin/etcdctl
   configuration:
     description: Files that the member reads when it starts, the program itself too.
     type: list
@@ -173,6 +154,7 @@ journal:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.client import CLIENT_OPTIONS, client_of
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import Member, await_health, last_words
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import within
 
@@ -181,13 +163,9 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            **CLIENT_OPTIONS,
             "data_directory": {"type": "path", "required": True},
             "unit": {"type": "str", "default": "etcd.service"},
-            "endpoint": {"type": "str", "default": "https://127.0.0.1:2379"},
-            "ca": {"type": "path", "required": True},
-            "certificate": {"type": "path", "required": True},
-            "key": {"type": "path", "required": True, "no_log": False},
-            "etcdctl": {"type": "path", "default": "/usr/local/bin/etcdctl"},
             "configuration": {"type": "list", "elements": "path", "default": []},
             "timeout": {"type": "int", "default": 0},
             "answer_timeout": {"type": "float", "default": 5.0},
@@ -196,14 +174,9 @@ def main() -> None:
     )
     params = module.params
     member = Member(
+        client_of(params, params["answer_timeout"]),
         data_directory=Path(params["data_directory"]),
         unit=params["unit"],
-        endpoint=params["endpoint"],
-        ca=params["ca"],
-        certificate=params["certificate"],
-        key=params["key"],
-        etcdctl=params["etcdctl"],
-        patience=params["answer_timeout"],
         configuration=tuple(Path(path) for path in params["configuration"]),
     )
     run = within(30)

@@ -7,14 +7,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd import encryption
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.client import Client
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.encryption import EncryptionError, keys_in_use
-from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import Member
 
-MEMBER = Member(data_directory=Path(), unit="", endpoint="https://127.0.0.1:2379", ca="ca", certificate="c", key="k")
+CLIENT = Client("https://127.0.0.1:2379", ca="ca", certificate="c", key="k")
 
 
 def encrypted(key: str) -> bytes:
@@ -57,14 +56,14 @@ def test_each_value_is_counted_once(monkeypatch: pytest.MonkeyPatch, page: int) 
             "/other": encrypted("elsewhere"),
         }
     )
-    found = keys_in_use(MEMBER, etcd, "/registry/")
+    found = keys_in_use(CLIENT, etcd, "/registry/")
     assert found.counts == {"": 2, "sandbox": 2, "key-20261130T160000Z": 1}
     assert found.examples["sandbox"] == "/registry/secrets/a/1"
     assert found.examples[""] == "/registry/configmaps/a/b"
 
 
 def test_where_nothing_is_nothing_is_found() -> None:
-    assert keys_in_use(MEMBER, lambda line: (0, '{"header": {"revision": 3}}'), "/registry/").counts == {}
+    assert keys_in_use(CLIENT, lambda line: (0, '{"header": {"revision": 3}}'), "/registry/").counts == {}
 
 
 @pytest.mark.parametrize(
@@ -78,4 +77,4 @@ def test_where_nothing_is_nothing_is_found() -> None:
 )
 def test_what_is_no_answer_is_an_error(code: int, out: str, words: str) -> None:
     with pytest.raises(EncryptionError, match=words):
-        keys_in_use(MEMBER, lambda line: (code, out), "/registry/")
+        keys_in_use(CLIENT, lambda line: (code, out), "/registry/")

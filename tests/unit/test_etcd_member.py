@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd import member as etcd_member
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.client import Client
 from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import (
     Member,
     await_health,
@@ -38,15 +40,16 @@ class Host:
         return (0, self.answers[words]) if words in self.answers else (1, "")
 
 
+CLIENT = Client("https://127.0.0.1:2379", "ca", "crt", "key")
+
+
 @pytest.fixture
 def member(tmp_path: Path) -> Member:
     (tmp_path / "data/member/wal").mkdir(parents=True)
     (tmp_path / "data/member/wal/0.wal").touch()
     program = tmp_path / "etcd"
     program.touch()
-    return Member(
-        tmp_path / "data", "etcd.service", "https://127.0.0.1:2379", "ca", "crt", "key", "etcdctl", (program,)
-    )
+    return Member(CLIENT, tmp_path / "data", "etcd.service", (program,))
 
 
 def answer(name: str) -> str:
@@ -155,5 +158,5 @@ def test_shortens_what_etcd_wrote() -> None:
 
 def test_questions_are_bounded() -> None:
     """Without a quorum some are never answered."""
-    member = Member(Path("/d"), "etcd.service", "https://127.0.0.1:2379", "ca", "crt", "key", patience=1.5)
-    assert {"--dial-timeout=1.5s", "--command-timeout=1.5s"} < set(member.command("member", "list"))
+    impatient = dataclasses.replace(CLIENT, patience=1.5)
+    assert {"--dial-timeout=1.5s", "--command-timeout=1.5s"} < set(impatient.command("member", "list"))

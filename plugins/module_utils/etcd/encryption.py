@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.member import Member
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.client import Client
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import Run
 
 # Values that are asked for at once: etcd's answers have a limit, and so has memory.
@@ -36,10 +36,10 @@ class Found:
     examples: dict[str, str] = field(default_factory=dict)
 
 
-def keys_in_use(member: Member, run: Run, prefix: str) -> Found:
+def keys_in_use(client: Client, run: Run, prefix: str) -> Found:
     """Count the values of all paths that begin with a prefix by the names of their keys."""
     found = Found()
-    for path, head in values(member, run, prefix):
+    for path, head in values(client, run, prefix):
         match = ENCRYPTED.match(head)
         name = match[1].decode(errors="replace") if match else ""
         found.counts[name] = found.counts.get(name, 0) + 1
@@ -47,11 +47,11 @@ def keys_in_use(member: Member, run: Run, prefix: str) -> Found:
     return found
 
 
-def values(member: Member, run: Run, prefix: str) -> Iterator[tuple[str, bytes]]:
+def values(client: Client, run: Run, prefix: str) -> Iterator[tuple[str, bytes]]:
     """Give each path with what its value begins with. All are of one revision: nothing is counted twice, or missed."""
     begin, end, revision, last = prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1), 0, ""
     while True:
-        code, out = run(member.command("get", f"--limit={PAGE}", f"--rev={revision}", begin, end))
+        code, out = run(client.command("get", f"--limit={PAGE}", f"--rev={revision}", begin, end))
         if code:
             raise EncryptionError(f"etcdctl get {prefix} ended with {code}")
         try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cicd.sandbox.plugins.module_utils.etcd.client import Client
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.commands import Run
 
 POLL = 0.5
@@ -22,32 +23,12 @@ POLL = 0.5
 
 @dataclass(frozen=True)
 class Member:
-    """How to reach a member from its own host."""
+    """A member on its own host."""
 
+    client: Client
     data_directory: Path
     unit: str
-    endpoint: str
-    ca: str
-    certificate: str
-    key: str
-    etcdctl: str = "etcdctl"
     configuration: tuple[Path, ...] = ()
-    # Seconds that it may take to answer a question.
-    patience: float = 5.0
-
-    def command(self, *arguments: str) -> list[str]:
-        """Return an etcdctl command line that asks this member and answers in JSON."""
-        return [
-            self.etcdctl,
-            f"--endpoints={self.endpoint}",
-            f"--cacert={self.ca}",
-            f"--cert={self.certificate}",
-            f"--key={self.key}",
-            f"--dial-timeout={min(2.0, self.patience):g}s",
-            f"--command-timeout={self.patience:g}s",
-            "--write-out=json",
-            *arguments,
-        ]
 
 
 def hexadecimal(number: int) -> str:
@@ -138,12 +119,12 @@ def probe(member: Member, run: Run) -> dict[str, Any]:
     }
     if not found["active"]:
         return found
-    code, answer = run(member.command("endpoint", "status"))
+    code, answer = run(member.client.command("endpoint", "status"))
     if code == 0:
         found.update(status_of(answer))
         found["healthy"] = found["learner"] and found["leader"] != "0"
     if code == 0 and not found["learner"]:
-        code, answer = run(member.command("member", "list"))
+        code, answer = run(member.client.command("member", "list"))
         if code == 0:
             found["members"] = members_of(answer)
             found["healthy"] = True
