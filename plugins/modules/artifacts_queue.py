@@ -133,7 +133,7 @@ def main() -> None:
         refreshed = refresh(catalogue, params["refresh_days"], now, dry_run=module.check_mode)
         if refreshed:
             catalogue = open_catalogue(params["catalogue"])
-        names = params["names"] if params["names"] is not None else catalogue.names
+        names = params["names"] if params["names"] is not None else catalogue.obtainable
         found = survey(catalogue, names)
         todo = unattended(catalogue, found, params["owner"])
         pid = 0

@@ -22,6 +22,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.catalogue i
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.go import Toolchain
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.image import ImageRecipe, Reference
+from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.queue import survey
 from ansible_collections.cicd.sandbox.plugins.module_utils.artifacts.versions import filled, known_versions
 from checkout import REPOSITORY, load
 from playbook_run import run_playbook
@@ -146,6 +147,20 @@ def test_sources_beside_a_containerfile_go_into_its_image(collection: Path) -> N
     assert catalogue(collection, components).plan("tool").images[0].entry == before.entry
     (source / "index.ts").write_text("export default 1")
     assert catalogue(collection, components).plan("tool").images[0].entry != before.entry
+
+
+def test_an_image_without_a_recipe_is_upstreams_alone(collection: Path) -> None:
+    """It is copied as it is, never made anew under its name, and there is none where all is built."""
+    components = {**COMPONENTS, "alone": {"version": "1.0.0", "images": [{"reference": "docker.io/alone/alone:1.0.0"}]}}
+    released = catalogue(collection, components, source="release")
+    (image,) = released.plan("alone").images
+    assert (image.make, image.base) == (Reference.parse("docker.io/alone/alone:1.0.0"), False)
+    assert "alone" in released.obtainable
+    built = catalogue(collection, components)
+    assert built.plan("alone").entries == []
+    assert built.obtainable == ["base", "site", "tool"]
+    with pytest.raises(ArtifactError, match="component alone is upstream's images alone, which can't be had"):
+        survey(built, ["alone"])
 
 
 def test_a_new_base_makes_new_images(collection: Path) -> None:
@@ -316,8 +331,10 @@ def test_a_component_is_a_file_of_its_name() -> None:
 def test_our_catalogue_plans_every_component(own: dict[str, Any], tmp_path: Path, source: str) -> None:
     plans = Catalogue(own, tmp_path, source, REPOSITORY, TOOLCHAIN).plans(own)
     assert len(plans) == len(own)
+    # Of the AGPL nothing is built.
+    official = {"grafana", "jaeger_query", "loki", "tempo", "tempo_query"}
+    assert {plan.name for plan in plans if not plan.entries} == (official if source == "build" else set())
     for plan in plans:
-        assert plan.entries, plan.name
         assert set(plan.tools) <= set(plan.files), plan.name
         made = {name for recipe in plan.recipes for name in recipe.packages}
         made |= {name for release in plan.releases for name in release.members or {release.program or release.name: ""}}
@@ -341,7 +358,7 @@ def test_our_default_versions_can_be_had(own: dict[str, Any], tmp_path: Path) ->
         assert check_catalogue({**values, "source": source, "versions": versions_of(own)}) == []
     # What is built is known for these alone, beside what has no version of upstream's.
     unknown = [name for name, item in own.items() if known_versions(item, "build") is None]
-    assert unknown == ["business_logic", "front_end"]
+    assert unknown == ["business_logic", "front_end", "grafana", "jaeger_query", "loki", "tempo", "tempo_query"]
 
 
 def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) -> None:
@@ -355,8 +372,21 @@ def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) 
     assert set(own) - set(needed) == {"helm_docs", "gitleaks", "envoy", *scanners}
 
 
+def wanted(directory: Path, variables: dict[str, Any]) -> list[str]:
+    """Components that are made for the dev inventory with some variables."""
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "cicd.sandbox.artifacts", "tasks_from": "preflight", "public": True}},
+        {"ansible.builtin.debug": {"msg": "{{ __artifacts_wanted }}"}},
+    ]
+    (directory / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    values = json.dumps({"sandbox_state_directory": str(directory), **variables})
+    run = run_playbook(directory / "play.yml", "--inventory=inventories/dev", f"--extra-vars={values}")
+    found: list[str] = run.results()[-1]["msg"]
+    return found
+
+
 @pytest.mark.parametrize(
-    ("variables", "wanted"),
+    ("variables", "there"),
     [
         ({}, True),
         ({"observability_kiali_enabled": False}, False),
@@ -365,18 +395,29 @@ def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) 
     ],
 )
 def test_what_looks_at_the_mesh_is_made_where_there_is_one(
-    tmp_path: Path, variables: dict[str, Any], *, wanted: bool
+    tmp_path: Path, variables: dict[str, Any], *, there: bool
 ) -> None:
-    tasks = [
-        {"ansible.builtin.include_role": {"name": "cicd.sandbox.artifacts", "tasks_from": "preflight", "public": True}},
-        {"ansible.builtin.debug": {"msg": "{{ __artifacts_wanted }}"}},
-    ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    values = json.dumps({"sandbox_state_directory": str(tmp_path), **variables})
-    run = run_playbook(tmp_path / "play.yml", "--inventory=inventories/dev", f"--extra-vars={values}")
-    found = run.results()[-1]["msg"]
-    assert ("kiali" in found) is wanted
+    found = wanted(tmp_path, variables)
+    assert ("kiali" in found) is there
     assert "prometheus" in found or variables.get("observability_enabled") is False
+
+
+@pytest.mark.parametrize(
+    ("stack", "source", "expected"),
+    [
+        ("auto", "build", {"victoria_logs", "jaeger", "perses"}),
+        ("auto", "release", {"loki", "tempo", "tempo_query", "jaeger_query", "grafana"}),
+        ("perses", "release", {"victoria_logs", "jaeger", "perses"}),
+    ],
+)
+def test_of_two_stacks_the_one_that_is_wanted_is_made(
+    tmp_path: Path, stack: str, source: str, expected: set[str]
+) -> None:
+    (tmp_path / "artifacts-source.json").write_text(json.dumps({"wanted": "auto", "source": source}))
+    found = set(wanted(tmp_path, {"observability_stack": stack}))
+    stacks = {"victoria_logs", "perses", "jaeger", "loki", "tempo", "tempo_query", "jaeger_query", "grafana"}
+    assert found & stacks == expected
+    assert {"prometheus", "otel_collector", "kiali"} <= found
 
 
 def test_every_folder_of_images_is_in_our_catalogue(own: dict[str, Any]) -> None:

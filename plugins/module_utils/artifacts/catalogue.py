@@ -98,6 +98,11 @@ def _read(kind: type[Recipe], name: str, recipe: Mapping[str, Any], version: str
         raise ArtifactError(f"component {name}: {error}") from error
 
 
+def has_recipe(image: Mapping[str, Any]) -> bool:
+    """Whether an image can be built here."""
+    return "containerfile" in image or "application" in image
+
+
 class Catalogue:
     """The catalogue for one source, with every entry's key worked out.
 
@@ -151,6 +156,11 @@ class Catalogue:
     def names(self) -> list[str]:
         """All components in the order in which the site needs them."""
         return sorted(self._components, key=lambda name: (int(self._components[name].get("needed", 0)), name))
+
+    @property
+    def obtainable(self) -> list[str]:
+        """Those of them that can be had from the source."""
+        return [plan.name for plan in self.plans(self.names) if plan.entries]
 
     def version(self, name: str) -> str:
         """The version of a component that is made."""
@@ -213,7 +223,9 @@ class Catalogue:
         self._plans[name] = plan
         try:
             for image in component.get("images", []):
-                plan.images.append(self._plan_image(name, image, entry))
+                # What upstream alone makes is nowhere where all is built.
+                if self._source == "release" or has_recipe(image):
+                    plan.images.append(self._plan_image(name, image, entry))
         except ArtifactError:
             del self._plans[name]
             raise
@@ -248,7 +260,7 @@ class Catalogue:
         reference = Reference.parse(image["reference"])
         own = not image.get("official", True)
         if self._source == "release" and not own:
-            base = not image.get("files") and not image.get("parts")
+            base = has_recipe(image) and not image.get("files") and not image.get("parts")
             since = generation(self.cache, reference) if base else ""
             key = content_key({"copy": str(reference), **({"generation": since} if since else {})})
             return ImagePlan(reference, image_entry(self.cache, reference, key), reference, own, base)

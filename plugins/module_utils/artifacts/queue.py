@@ -107,11 +107,19 @@ def _entry_state(component: str, version: str, entry: Entry, living: set[int], p
 
 
 def survey(catalogue: Catalogue, names: Iterable[str]) -> list[State]:
-    """How far each component is. A component is what its least finished entry is."""
+    """How far each component is. A component is what its least finished entry is.
+
+    Raises ArtifactError for one that can't be had, as upstream's images alone can't where all is built.
+    """
     living = {pid for _, pid in runners(catalogue.cache)}
     promises = promised(catalogue.cache)
     states = []
     for plan in catalogue.plans(names):
+        if not plan.entries:
+            raise ArtifactError(
+                f"component {plan.name} is upstream's images alone, which can't be had where all is built from package"
+                " registries; let this machine reach official releases (artifacts_source), or do without it"
+            )
         found = [_entry_state(plan.name, plan.version, entry, living, promises) for entry in plan.entries]
         order = (FAILED, MISSING, BUILDING, QUEUED)
         worst = next((state for kind in order for state in found if state.state == kind), None)
