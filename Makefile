@@ -101,7 +101,7 @@ artifacts: tools
 
 # Linters and tests of the applications, side by side, use the same ones.
 environments: venv
-	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app environment PYTHON=$(CURDIR)/.venv/bin/python; done
+	for app in apps/* dashboards/plugin dashboards/grafana; do $(MAKE) -C $$app environment PYTHON=$(CURDIR)/.venv/bin/python; done
 
 .PHONY: lint-ansible lint-python lint-types lint-shell lint-docs lint-secrets lint-apps
 lint-ansible:
@@ -133,6 +133,7 @@ lint-apps:
 
 .PHONY: unit-collection unit-apps
 unit-collection:
+	@$(MAKE) -C dashboards/grafana environment
 	pytest tests/unit --numprocesses=auto $(ARGS)
 
 # ARGS are for the collection's own tests: the applications have others, with other names.

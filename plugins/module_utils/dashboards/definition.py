@@ -20,6 +20,9 @@ KINDS = {
     "trace": {"traces"},
 }
 LANGUAGES = ("metrics", "logs", "log_numbers", "exemplars", "traces")
+# Where other stores are asked in other words: the member of a query that has these → languages that need it.
+COUNTERPARTS = {"logql": ("logs", "log_numbers"), "traceql": ("traces",)}
+STACKS = ("perses", "grafana")
 UNITS = ("cores", "bytes", "bytes/second", "seconds", "ratio", "number", "per_second")
 STYLES = ("line", "dashed", "dotted", "bars")
 COLUMNS = 24
@@ -39,6 +42,7 @@ class Query:
     limit: lines, points or traces at most.
     order: of traces: "newest" or "slowest".
     style: how a series is drawn: one of `STYLES`.
+    logql, traceql: the same for Loki and Tempo, of which the text is not understood.
     """
 
     language: str
@@ -47,6 +51,13 @@ class Query:
     limit: int = 0
     order: str = ""
     style: str = "line"
+    logql: str = ""
+    traceql: str = ""
+
+    @property
+    def texts(self) -> list[str]:
+        """What is asked, in all languages."""
+        return [text for text in (self.text, self.logql, self.traceql) if text]
 
 
 @dataclass(frozen=True)
@@ -54,11 +65,13 @@ class Page:
     """A page of the sandbox's where the same can be looked at further.
 
     name: the first label of its host; path: may have variables.
+    stack: the one whose program has that path; nothing where it is so with all.
     """
 
     name: str
     title: str
     path: str = "/"
+    stack: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,6 +201,8 @@ def _panel(where: str, data: Mapping[str, Any]) -> Panel:
     }
     if "page" in data:
         values["page"] = _part(Page, where, data["page"])
+        if values["page"].stack not in ("", *STACKS):
+            raise DashboardError(f"{where}: stack is {values['page'].stack!r}, not one of {', '.join(STACKS)}")
     panel = _part(Panel, where, values)
     if panel.kind not in KINDS:
         raise DashboardError(f"{where}: kind is {panel.kind!r}, not one of {', '.join(KINDS)}")
@@ -211,7 +226,11 @@ def _query(where: str, data: Mapping[str, Any]) -> Query:
         )
     (language,) = languages
     rest = {name: value for name, value in data.items() if name != language}
+    rest |= {name: str(rest[name]).strip() for name in COUNTERPARTS if name in rest}
     query = _part(Query, where, {"language": language, "text": str(data[language]).strip(), **rest})
+    for name, same in COUNTERPARTS.items():
+        if name in rest and language not in same:
+            raise DashboardError(f"{where}: {name} says the same as {' or '.join(same)}, not as {language}")
     if query.style not in STYLES:
         raise DashboardError(f"{where}: style is {query.style!r}, not one of {', '.join(STYLES)}")
     if query.order not in ("", "newest", "slowest"):
@@ -235,7 +254,7 @@ def _check(where: str, dashboard: Dashboard) -> None:
         known.add(variable.name)
     for panel in dashboard.panels:
         place = f"{where}, panel {panel.title}"
-        texts = [query.text for query in panel.queries] + ([panel.page.path] if panel.page else [])
+        texts = [text for query in panel.queries for text in query.texts] + ([panel.page.path] if panel.page else [])
         for text in texts:
             _check_names(place, variables_in(text), known)
         for link in [*panel.links.values(), *([panel.leads_to] if panel.leads_to else [])]:
