@@ -233,7 +233,9 @@ def test_values_go_over_the_roles_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"observability_values": {"grafana": {}}}, "observability_values has grafana, of which there is no release"),
+        ({"observability_values": {"promtail": {}}}, "observability_values has promtail, of which there is no release"),
+        ({"observability_stack": "elastic"}, "observability_stack is elastic, not one of auto, perses, grafana"),
+        ({"observability_stack": "grafana"}, "observability_stack is grafana, whose programs (Loki, Tempo, Grafana)"),
         (
             {"observability_metrics_size": "4GB"},
             "observability_metrics_size is 4GB and observability_metrics_volume 4Gi",
