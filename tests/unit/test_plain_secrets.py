@@ -51,6 +51,7 @@ PLANTED = {
 }
 SOPS = """mail_password: ENC[AES256_GCM,data:LDTkZw==,iv:2sUrdjyA8Hvn1Kmsdbm9MHaiLhQyQGvSRMhMSxfRb0U=,tag:vkQ4,type:str]
 mail_host_unencrypted: mail
+mail_user: ""
 users:
     - ENC[AES256_GCM,data:LDTkZw==,iv:2sUrdjyA8Hvn1Kmsdbm9MHaiLhQyQGvSRMhMSxfRb0U=,tag:vkQ4,type:str]
     - password: ENC[AES256_GCM,data:LDTkZw==,iv:2sUrdjyA8Hvn1Kmsdbm9MHaiLhQyQGvSRMhMSxfRb0U=,tag:vkQ4,type:str]
@@ -75,6 +76,7 @@ FINE = {
     f"{GROUP}/empty.yml": "a_password:\nb_password: ''\nc_token: null\nd_token: ~\ne: {f_secret: \"\", g: 1}\n",
     f"{GROUP}/other.yml": "mail_password_file: /etc/mail\ntoken_minutes: 30\nhello_secret: {length: 24}\n"
     "mail_secret:\n  name: mail\nkeep_when: \"{{ 'x' if mail_token == 'y' else 'z' }}\"\n",
+    ".sops.yaml": "creation_rules:\n  - path_regex: \\.sops\\.ya?ml$\n    age:\n      - age1ql3z7hjy54pw3hyww5ay\n",
     # What is plain elsewhere, and weak, is an example.
     "docs/example.md": "mail_password: hello\n",
 }
