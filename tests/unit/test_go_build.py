@@ -88,13 +88,14 @@ def test_the_key_changes_with_all_that_decides_the_result() -> None:
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}, ldflags=["-X a=b"])], "1.26.8"),
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}, env={"GOEXPERIMENT": "x"})], "1.26.8"),
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}, replaces={"a": "v1"})], "1.26.8"),
+        go_key([GoRecipe(NAME, VERSION, {"tool": "."}, overlay={"main.go": "package main"})], "1.26.8"),
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}), RECIPE], "1.26.8"),
         go_key([GoRecipe(NAME, VERSION, {"tool": "."}, layout="importer")], "1.26.8"),
         go_key(
             [GoRecipe(NAME, VERSION, {"tool": "."}, layout="importer", distribution={"receivers": ["a"]})], "1.26.8"
         ),
     }
-    assert len(keys) == 11
+    assert len(keys) == 12
     # How a download is checked does not decide what is built.
     assert go_key([GoRecipe(NAME, VERSION, {"tool": "."}, sum="h1:x")], "1.26.8") in keys
 
@@ -111,6 +112,7 @@ def test_the_key_changes_with_all_that_decides_the_result() -> None:
             {"packages": {"x": "."}, "distribution": {"receivers": ["a"]}},
             "is one program, the package . of an importer",
         ),
+        ({"packages": {"x": "."}, "layout": "importer", "overlay": {"main.go": ""}}, "none of the module's files"),
         ({"packages": {"x": "."}, "layout": "importer", "distribution": {"recievers": ["a"]}}, "not recievers"),
     ],
 )
@@ -393,6 +395,34 @@ def test_a_recipe_of_folders_alone_compiles_nothing(home: Path, cache: Path) -> 
     assert builds(home) == []
 
 
+def test_files_of_a_module_have_other_content_where_a_recipe_says_so(home: Path, cache: Path) -> None:
+    fake_go.add_module(
+        home,
+        "example.com/many",
+        VERSION,
+        {
+            "main.go": "package main",
+            "all/all.go": "everything",
+            "deploy/chart/Chart.yaml": "name: x",
+            "edit.json": "{}",
+        },
+    )
+    overlay = {"all/all.go": "a few", "deploy/chart/Chart.yaml": "name: y"}
+    found: dict[str, str] = {}
+
+    def look(_builder: Any, recipe: GoRecipe, work: Path, output: Path, _env: Any) -> None:
+        found.update({name: (work / name).read_text() for name in overlay})
+        for program in recipe.packages:
+            (output / program).write_text("")
+
+    recipe = GoRecipe("example.com/many", VERSION, {"tool": "."}, folders={"chart": "deploy/chart"}, overlay=overlay)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts_go.GoBuilder, "_compile", look)
+        build(cache, home, recipe)
+    assert found == overlay
+    assert (entry_of(cache, recipe).directory / "chart/Chart.yaml").read_text() == "name: y"
+
+
 def test_a_damaged_entry_is_built_again(home: Path, cache: Path) -> None:
     build(cache, home, RECIPE)
     (entry_of(cache, RECIPE).directory / "tool").write_text("something else")
@@ -407,6 +437,7 @@ def test_a_damaged_entry_is_built_again(home: Path, cache: Path) -> None:
         (GoRecipe(NAME, VERSION, {"x": "."}, sum="h1:other"), f"has the sum h1:{NAME}, the catalogue pins h1:other"),
         (GoRecipe(NAME, VERSION, {"x": "."}, unlisted={"example.com/none@v1": "h1:x"}), "404 Not Found"),
         (GoRecipe(NAME, VERSION, folders={"x": "nowhere"}), "has no folder nowhere"),
+        (GoRecipe(NAME, VERSION, {"x": "."}, overlay={"lost.go": ""}), "has no file lost.go"),
     ],
 )
 def test_what_can_not_be_had_is_told(home: Path, cache: Path, recipe: GoRecipe, said: str) -> None:

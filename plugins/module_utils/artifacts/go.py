@@ -96,6 +96,7 @@ class GoRecipe:
     sum: the archive's h1 sum; with checksum_database false it is the only check and must be given.
     unlisted: "module@version" → h1 sum of further modules that the checksum database does not know.
     remove: files of the module that are left out; drop_requires: modules that its go.mod then needs no more.
+    overlay: file of the module → what stands in it instead, where a program or a chart is to have less than upstream's.
     front_ends: what is built in the module's folder before its programs.
     commands: command lines that are run in the module's folder then, such as go generate; "go" is the toolchain's.
     distribution: kind ("receivers", …) → modules of the components of a collector, for the importer layout. Their
@@ -119,6 +120,7 @@ class GoRecipe:
     env: dict[str, str] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
     drop_requires: list[str] = field(default_factory=list)
+    overlay: dict[str, str] = field(default_factory=dict)
     front_ends: list[FrontEnd] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
     distribution: dict[str, list[str]] = field(default_factory=dict)
@@ -127,7 +129,7 @@ class GoRecipe:
         check_kinds(self.module, self.distribution)
         if self.distribution and (self.layout != "importer" or list(self.packages.values()) != ["."]):
             raise ArtifactError(f"{self.module}: a distribution is one program, the package . of an importer")
-        if self.layout == "importer" and (self.remove or self.front_ends or self.commands):
+        if self.layout == "importer" and (self.remove or self.overlay or self.front_ends or self.commands):
             raise ArtifactError(f"{self.module}: an importer has none of the module's files to build in")
         if self.layout not in LAYOUTS:
             raise ArtifactError(f"{self.module}: layout is {self.layout!r}, not one of {', '.join(LAYOUTS)}")
@@ -324,6 +326,7 @@ class GoBuilder:
                     raise ArtifactError(f"{recipe.module}@{recipe.version} has no folder {folder}")
                 shutil.copytree(source / folder, output / name, copy_function=shutil.copyfile)
                 self._make_writable(output / name)
+                self._lay_over(recipe, output / name, f"{folder}/")
             if not recipe.packages:
                 return
             self._make_main_module(recipe, source, work, env)
@@ -361,6 +364,7 @@ class GoBuilder:
             if not (work / name).is_file():
                 raise ArtifactError(f"{recipe.module}@{recipe.version} has no file {name}")
             (work / name).unlink()
+        self._lay_over(recipe, work)
         edits = [f"-dropreplace={module}" for module in recipe.drop_replaces]
         edits += [f"-droprequire={module}" for module in recipe.drop_requires]
         if recipe.replace_folders:
@@ -373,6 +377,17 @@ class GoBuilder:
             edits.append(f"-replace={module}={path or module}@{version}")
         if edits:
             self._runner.run([self._go, "mod", "edit", *edits], cwd=work, env=env)
+
+    @staticmethod
+    def _lay_over(recipe: GoRecipe, copy: Path, within: str = "") -> None:
+        """Give files of a copy of the module, or of a folder `within` it, the content that the recipe has for them."""
+        for name, content in recipe.overlay.items():
+            if not name.startswith(within):
+                continue
+            file = copy / name.removeprefix(within)
+            if not file.is_file():
+                raise ArtifactError(f"{recipe.module}@{recipe.version} has no file {name}")
+            file.write_text(content)
 
     def _make_importer(self, recipe: GoRecipe, work: Path, env: Mapping[str, str]) -> None:
         components = component_versions(recipe.distribution, recipe.version, recipe.requires)
