@@ -195,6 +195,7 @@ _PLURALS = {
     },
     "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
     "batch/v1": {"Job": "jobs"},
+    "external-secrets.io/v1": {"ExternalSecret": "externalsecrets"},
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes"},
 }
 _CLUSTER_WIDE = ("APIService", "Namespace", "Node", "PersistentVolume")

@@ -178,3 +178,55 @@ def test_selectors_by_expressions(expression: dict[str, Any], words: str) -> Non
     cluster = Cluster()
     assert diagnose(cluster, [DEPLOYMENT])[-1] == f"no pod matches {words}"
     assert cluster.asked == words
+
+
+def external_secret(name: str, ready: str, message: str) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, "reason": "SecretSyncedError", "message": message}
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": name, "namespace": "apps"},
+        "spec": {"target": {"name": name}},
+        "status": {"conditions": [condition]},
+    }
+
+
+def waiting_pod(reason: str = "ContainerCreating") -> dict[str, Any]:
+    pod: dict[str, Any] = fixture("pod_crash_loop")
+    pod["status"]["containerStatuses"] = [{"name": "front-end", "state": {"waiting": {"reason": reason}}}]
+    pod["spec"]["volumes"] = [{"name": "database", "secret": {"secretName": "database"}}]
+    return pod
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Pod", "front-end-5d4-crash"), ("Deployment", "front-end")])
+def test_a_pod_that_waits_for_a_store_says_why_its_secret_is_not_there(
+    diagnosis: Diagnose, kind: str, name: str
+) -> None:
+    objects = [
+        fixture("deployment_unavailable"),
+        waiting_pod(),
+        external_secret("database", "False", "connection refused"),
+        # What it does not wait for.
+        external_secret("another", "False", "no such key"),
+    ]
+    target = Target(kind, {"Pod": "v1", "Deployment": "apps/v1"}[kind], "apps", name)
+    assert diagnosis(target, objects)[-1] == (
+        "Secret apps/database comes from a store: ExternalSecret apps/database: condition Ready is False: "
+        "SecretSyncedError: connection refused"
+    )
+
+
+@pytest.mark.parametrize("reason", ["CrashLoopBackOff", "ContainerCreating"])
+def test_a_store_is_no_reason_where_it_gave_the_secret_or_nobody_waits_for_it(diagnosis: Diagnose, reason: str) -> None:
+    status = "False" if reason == "CrashLoopBackOff" else "True"
+    objects = [waiting_pod(reason), external_secret("database", status, "")]
+    target = Target("Pod", "v1", "apps", "front-end-5d4-crash")
+    assert not [line for line in diagnosis(target, objects) if "store" in line]
+
+
+def test_a_cluster_that_has_no_store_says_nothing_of_one(tmp_path: Path) -> None:
+    fake = FakeKubernetes([waiting_pod()], {}, unserved=["external-secrets.io/v1"])
+    with serving_kubernetes(fake, tmp_path / "kubeconfig"):
+        api = KubernetesApi(str(tmp_path / "kubeconfig"))
+        lines = diagnose(api, [Target("Pod", "v1", "apps", "front-end-5d4-crash")])
+    assert lines[-1] == "  container front-end: waiting: ContainerCreating"

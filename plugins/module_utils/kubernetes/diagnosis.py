@@ -16,6 +16,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.api import
 )
 from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions import (
     condition_of,
+    condition_problem,
     container_problems,
     name_of,
     pod_problem,
@@ -27,6 +28,10 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.kubernetes.conditions
 _TARGETS, _PODS, _EVENTS, _LOG_LINES, _WIDTH = 3, 3, 5, 10, 300
 
 _HEALTHY_NODE = {"Ready": "True"}
+
+# Why a container waits whose pod lacks a volume or a variable.
+_NOT_GIVEN = frozenset({"ContainerCreating", "CreateContainerConfigError", "PodInitializing"})
+_EXTERNAL_SECRET = ("ExternalSecret", "external-secrets.io/v1")
 
 
 class Api(Protocol):
@@ -93,7 +98,7 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
     namespace = str(meta.get("namespace") or "default")
     events = api.warnings(namespace)
     if kind == "Pod":
-        off_limits = list(_off_limits(api, [obj]))
+        off_limits = [*_off_limits(api, [obj]), *_unsynced(api, namespace, [obj])]
         yield from _pod_lines(obj, events, _logs(api, [obj]))
         yield from off_limits
         return
@@ -105,7 +110,7 @@ def _object_lines(api: Api, obj: Object) -> Iterator[str]:
     yield from _event_lines([event for event in events if _is_about(event, name, pod_names)])
     if selector and not pods:
         yield f"no pod matches {selector}"
-    off_limits = list(_off_limits(api, pods))
+    off_limits = [*_off_limits(api, pods), *_unsynced(api, namespace, pods)]
     logs = _logs(api, pods[:_PODS])
     for pod in pods[:_PODS]:
         node = (pod.get("spec") or {}).get("nodeName") or "no node"
@@ -138,6 +143,45 @@ def _off_limits(api: Api, pods: Sequence[Object]) -> Iterator[str]:
         if lines:
             yield f"{name_of(node)}:"
             yield from lines
+
+
+def _unsynced(api: Api, namespace: str, pods: Sequence[Object]) -> Iterator[str]:
+    """Where a pod waits for what it is given: say which of its Secrets a store has not given, and why."""
+    wanted = {name for pod in pods if _waits(pod) for name in _secrets(pod)}
+    if not wanted:
+        return
+    try:
+        found = api.objects(Target(*_EXTERNAL_SECRET, namespace))
+    except KubernetesError as exc:
+        # Most clusters have no such kind.
+        if not exc.unserved:
+            yield f"ExternalSecrets: {exc}"
+        return
+    for item in found:
+        target = ((item.get("spec") or {}).get("target") or {}).get("name") or item["metadata"]["name"]
+        if target in wanted and (problem := condition_problem(item, "Ready", "True")):
+            yield f"Secret {namespace}/{target} comes from a store: {name_of(item)}: {problem}"
+
+
+def _waits(pod: Object) -> bool:
+    status = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    reasons = (((container.get("state") or {}).get("waiting") or {}).get("reason") for container in containers)
+    return any(reason in _NOT_GIVEN for reason in reasons)
+
+
+def _secrets(pod: Object) -> Iterator[str]:
+    """Yield the names of the Secrets that a pod's volumes and variables are of."""
+    spec = pod.get("spec") or {}
+    for volume in spec.get("volumes") or []:
+        yield from filter(None, [(volume.get("secret") or {}).get("secretName")])
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            yield from filter(None, [(source.get("secret") or {}).get("name")])
+    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+        for variable in container.get("env") or []:
+            yield from filter(None, [((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name")])
+        for source in container.get("envFrom") or []:
+            yield from filter(None, [(source.get("secretRef") or {}).get("name")])
 
 
 def _logs(api: Api, pods: Sequence[Object]) -> dict[tuple[str, str, bool], list[str] | KubernetesError]:
