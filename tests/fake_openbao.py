@@ -38,6 +38,8 @@ class FakeBao:
     operator_allowed: bool = True
     asked: list[tuple[str, str, Object]] = field(default_factory=list)
     root: Object = field(default_factory=dict)
+    # Writes of secrets that are refused still, as after the engine was mounted.
+    upgrading: int = 0
 
     def answer(self, method: str, path: str, token: str, body: Object) -> Object:
         """Answer a request. Raises RefusedError."""
@@ -122,6 +124,9 @@ class FakeBao:
             if not 0 < number <= len(held) or held[number - 1] is None:
                 raise RefusedError(404, "")
             return {"request_id": "1", "data": {"data": held[number - 1], "metadata": {"version": number}}}
+        if self.upgrading:
+            self.upgrading -= 1
+            raise RefusedError(400, "Upgrading from non-versioned to versioned data. This backend will be unavailable")
         if body["options"]["cas"] != len(held):
             raise RefusedError(400, "check-and-set parameter did not match the current version")
         self.versions[path] = [*held, body["data"]]

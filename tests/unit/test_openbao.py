@@ -183,6 +183,19 @@ def test_what_is_missing_is_made_once(fake: FakeBao, opened: Server) -> None:
     assert keep(opened, DATABASE) == []
 
 
+def test_an_engine_that_sets_itself_up_is_waited_for(fake: FakeBao, opened: Server) -> None:
+    fake.upgrading = 2
+    assert keep(opened, DATABASE) == ["password was missing"]
+    assert len(fake.versions["shop/database"]) == 1
+
+
+def test_an_engine_that_does_not_come_is_told(fake: FakeBao, opened: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.upgrading = 1000
+    monkeypatch.setattr(stored, "SET_UP", 0.5)
+    with pytest.raises(BaoError, match="Upgrading from non-versioned"):
+        keep(opened, DATABASE)
+
+
 def test_values_there_are_already_are_taken_with_their_earlier_ones(fake: FakeBao, opened: Server) -> None:
     held = {"password": "now", "password-earlier": "before\nlong ago"}
     assert keep(opened, DATABASE, known=lambda *where: held.get(where[-1])) == ["password was missing"]

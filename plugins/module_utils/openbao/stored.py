@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import string
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.openbao.server import
 
 # How many earlier values of a key are kept, and how far they are looked for.
 EARLIER = 5
+# Seconds that an engine takes until it keeps versions.
+SET_UP = 30.0
 _LETTERS = string.ascii_letters + string.digits
 
 # Namespace, name and key → a value that there is already, or None.
@@ -100,9 +103,21 @@ def apply(bao: Bao, mount: str, found: Sequence[Change]) -> dict[str, int]:
     written: dict[str, int] = {}
     for change in found:
         path = f"{mount}/data/{change.secret.namespace}/{change.secret.name}"
-        answer = bao.write(path, {"data": change.values, "options": {"cas": change.version}})
+        answer = _write(bao, path, {"data": change.values, "options": {"cas": change.version}})
         written[change.secret.title] = int((answer.get("data") or {}).get("version") or change.version + 1)
     return written
+
+
+def _write(bao: Bao, path: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Write to an engine that may have been mounted a moment ago: it says no until it has set itself up."""
+    end = time.monotonic() + SET_UP
+    while True:
+        try:
+            return bao.write(path, data)
+        except BaoError as error:
+            if "upgrading from non-versioned" not in str(error).lower() or time.monotonic() >= end:
+                raise
+        time.sleep(0.2)
 
 
 def check_rotated(wanted: Sequence[Secret], rotated: Sequence[str]) -> None:
