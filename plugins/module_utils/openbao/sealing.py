@@ -50,7 +50,7 @@ def read_keys(path: Path) -> Keys:
     except FileNotFoundError:
         raise BaoError(
             f"OpenBao has been initialised, and its unseal keys are not in {path}: nothing else opens it. Put the file "
-            f"back, or remove the store with all that is in it (playbooks/secrets_store_absent.yml)",
+            f"back, or remove its namespace with all that is in it",
             final=True,
         ) from None
     except OSError as error:
