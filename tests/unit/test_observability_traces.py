@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from helm import run, tool
-from observability import configuration, free_ports, releases, running
+from observability import configuration, free_ports, play, releases, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PLANTED = "h8nter2xyz"
@@ -215,3 +215,71 @@ def test_an_inventory_says_how_long_traces_are_kept(tmp_path: Path) -> None:
     backend = configuration(jaeger)["extensions"]["jaeger_storage"]["backends"]["badger"]["badger"]
     assert backend["ttl"] == {"spans": "6h"}
     assert jaeger["values"]["volumeClaims"]["data"]["size"] == "8Gi"
+
+
+def traced(trace: str, milliseconds: int, code: int = 0) -> dict[str, Any]:
+    """One request of a trace, which took so long; 2 is the code of an error."""
+    now = time.time_ns()
+    span = {
+        "traceId": trace,
+        "spanId": secrets.token_hex(8),
+        "name": "GET /list",
+        "kind": 2,
+        "startTimeUnixNano": str(now - milliseconds * 1_000_000),
+        "endTimeUnixNano": str(now),
+        "status": {"code": code},
+    }
+    return {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": [span]}]}]}
+
+
+def test_failed_and_slow_traces_are_kept_and_a_share_of_the_others(tmp_path: Path) -> None:
+    sampled = {"observability_traces_tail_sampling": True, "observability_traces_wait": 1}
+    collector = configuration(releases(tmp_path, observability_traces_others_percent=0, **sampled)["collector"])
+    pipelines = collector["service"]["pipelines"]
+    # All are counted; what is kept is decided after the last of what changes them.
+    assert pipelines["traces"]["exporters"] == ["span_metrics", "servicegraph"]
+    assert pipelines["traces/kept"]["processors"] == [*pipelines["traces"]["processors"], "tail_sampling"]
+    (port,) = free_ports(1)
+    kept = tmp_path / "kept.log"
+    config = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "processors": {"tail_sampling": collector["processors"]["tail_sampling"]},
+        "exporters": {"debug": {"verbosity": "detailed"}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {
+                "traces": {"receivers": ["otlp"], "processors": ["tail_sampling"], "exporters": ["debug"]},
+            },
+        },
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    failed, slow, fine, late = (secrets.token_hex(16) for _ in range(4))
+    with running(kept, tool("otelcol-contrib"), "--config", str(tmp_path / "config.yaml")):
+        url = f"http://127.0.0.1:{port}/v1/traces"
+        assert until(lambda: ask(url, traced(fine, 20))), kept.read_text()
+        assert ask(url, traced(slow, 700))
+        assert ask(url, traced(failed, 20, code=2))
+        # Its first span would be kept by nobody; what came of it later is why it is.
+        assert ask(url, traced(late, 20))
+        assert ask(url, traced(late, 20, code=2))
+        assert until(lambda: all(kept.read_text().count(trace) for trace in (failed, slow, late))), kept.read_text()
+        # Of a trace that was kept, so is what comes when that is decided.
+        assert ask(url, traced(failed, 20))
+        assert until(lambda: kept.read_text().count(failed) == 2), kept.read_text()
+        assert kept.read_text().count(late) == 2
+        assert fine not in kept.read_text()
+
+
+def test_without_sampling_at_the_tail_all_traces_are_kept(found: dict[str, dict[str, Any]]) -> None:
+    collector = configuration(found["collector"])
+    assert "tail_sampling" not in collector["processors"]
+    assert "otlp_grpc/jaeger" in collector["service"]["pipelines"]["traces"]["exporters"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("observability_traces_others_percent", 101), ("observability_traces_slow_ms", 0)],
+)
+def test_shares_that_mean_nothing_are_refused(tmp_path: Path, name: str, value: int) -> None:
+    run = play(tmp_path, observability_traces_tail_sampling=True, **{name: value})
+    assert f"{name} is {value}" in run.text
