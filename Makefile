@@ -132,9 +132,10 @@ lint-apps:
 	for app in apps/* dashboards/plugin; do $(MAKE) -C $$app lint; done
 
 .PHONY: unit-collection unit-apps
+# Many tests wait: one more at a time than there are processors.
 unit-collection:
 	@$(MAKE) -C dashboards/grafana environment
-	pytest tests/unit --numprocesses=auto $(ARGS)
+	pytest tests/unit --numprocesses=$$(($$(nproc) + 1)) $(ARGS)
 
 # ARGS are for the collection's own tests: the applications have others, with other names.
 unit-apps:
