@@ -47,6 +47,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
 from ansible_collections.cicd.sandbox.plugins.module_utils.host.environment import (
+    CHANGES_PLAYS,
     changes_plays,
     configured_changes,
     settle,
@@ -208,10 +209,14 @@ def _of_files() -> list[tuple[str, object, str]]:
     definitions = constants.config.get_configuration_definitions()
     said: dict[str, tuple[str, object, str]] = {}
     for setting, definition in definitions.items():
+        names = CHANGES_PLAYS.keys() & {variable["name"] for variable in definition.get("env") or []}
+        # Ansible makes a directory whenever it is asked where its temporary ones are.
+        if not names:
+            continue
         value, origin = constants.config.get_config_value_and_origin(setting)
         if Path(str(origin)).is_absolute():
             key = f"[{definition['ini'][0]['section']}] {definition['ini'][0]['key']}"
-            said |= {variable["name"]: (key, value, str(origin)) for variable in definition.get("env") or []}
+            said |= dict.fromkeys(names, (key, value, str(origin)))
     return [said[name] for name in configured_changes({name: value for name, (_, value, _) in said.items()})]
 
 

@@ -272,6 +272,8 @@ def test_a_configuration_that_changes_what_plays_do_is_refused_by_name(
     assert told in refused.stderr
     theirs.write_text(f"[defaults]\n{paths}forks = 3\nstrategy = linear\n[tags]\nskip =\n")
     assert "it ran" in play(tmp_path, sandbox).stdout
+    # Asked for another setting, Ansible would have made a directory with the name of a template.
+    assert {path.name for path in tmp_path.iterdir()} == {theirs.name, "hosts.yml", "site.yml"}
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ UMASK = 0o022
 # With these, playbooks do another thing than they say, and Ansible has read them before anything could take them away.
 # Variable → values that change nothing, in small letters.
 _NO = {"0", "false", "f", "n", "no", "off"}
-_CHANGES_PLAYS = {
+CHANGES_PLAYS = {
     "ANSIBLE_ANY_ERRORS_FATAL": _NO,
     "ANSIBLE_BECOME": _NO,
     "ANSIBLE_BECOME_USER": {"root"},
@@ -70,17 +70,17 @@ _USERS_OWN = re.compile(
 
 def changes_plays(environment: Mapping[str, str]) -> list[str]:
     """Return the names of Ansible's variables with which these playbooks would do another thing than they say."""
-    return [name for name in _CHANGES_PLAYS if name in environment and not _is_harmless(name, environment[name])]
+    return [name for name in CHANGES_PLAYS if name in environment and not _is_harmless(name, environment[name])]
 
 
 def configured_changes(settings: Mapping[str, object]) -> list[str]:
     """Return the same of what a file of Ansible's configuration says: variable that says it, too → value, as read."""
-    return [name for name in _CHANGES_PLAYS if name in settings and not _is_harmless(name, settings[name])]
+    return [name for name in CHANGES_PLAYS if name in settings and not _is_harmless(name, settings[name])]
 
 
 def _is_harmless(name: str, value: object) -> bool:
     words = ",".join(map(str, value)) if isinstance(value, list) else str(value).strip()
-    return words.lower() in _CHANGES_PLAYS[name] or (isinstance(value, list) and not any(value))
+    return words.lower() in CHANGES_PLAYS[name] or (isinstance(value, list) and not any(value))
 
 
 def tidied(environment: Mapping[str, str], *, plays: bool = False) -> dict[str, str]:
