@@ -369,7 +369,7 @@ def test_our_components_are_needed_by_roles_that_are_there(own: dict[str, Any]) 
     scanners = {name for name, component in own.items() if component["roles"] == ["scan"]}
     # Role scan has them made when it is asked for.
     assert scanners == {"popeye", "trivy", "kube_score", "govulncheck", "go_vulnerabilities"}
-    assert set(own) - set(needed) == {"helm_docs", "gitleaks", "envoy", *scanners}
+    assert set(own) - set(needed) == {"helm_docs", "gitleaks", "age", "sops", "envoy", *scanners}
 
 
 def wanted(directory: Path, variables: dict[str, Any]) -> list[str]:
