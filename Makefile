@@ -125,7 +125,7 @@ lint-docs:
 
 # Nobody has to be root where gitleaks is already there.
 lint-secrets:
-	@scripts/no-secrets.sh --program >/dev/null 2>&1 || $(MAKE) tools TOOLS=gitleaks
+	@scripts/program.sh gitleaks >/dev/null 2>&1 || $(MAKE) tools TOOLS=gitleaks
 	scripts/no-secrets.sh
 
 lint-apps:
@@ -170,7 +170,7 @@ under-systemd:
 	scripts/under-systemd.sh $(MAKE) molecule-machines
 
 ##@ Maintenance
-.PHONY: help venv hooks docs lock changelog
+.PHONY: help venv hooks secrets-key secrets-edit docs lock changelog
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -178,8 +178,17 @@ venv: ## Make .venv from requirements.txt; nothing to do when it is current
 	@scripts/venv.sh
 
 hooks: venv ## Have git refuse commits with plain secrets in this checkout
-	@scripts/no-secrets.sh --program >/dev/null 2>&1 || $(MAKE) tools TOOLS=gitleaks
+	@scripts/program.sh gitleaks >/dev/null 2>&1 || $(MAKE) tools TOOLS=gitleaks
 	pre-commit install
+
+secrets-key: venv ## Make the key that opens secrets in git, once, outside of the checkout
+	@scripts/program.sh sops age-keygen >/dev/null 2>&1 || $(MAKE) tools TOOLS=sops,age
+	@scripts/secrets-key.sh
+
+FILE ?= $(INVENTORY)/group_vars/all/secrets.sops.yml
+secrets-edit: venv ## Edit FILE, which is encrypted whenever it is on a disk
+	@scripts/program.sh sops >/dev/null 2>&1 || $(MAKE) tools TOOLS=sops
+	@scripts/sops.sh edit "$(FILE)"
 
 docs: venv ## Write docs/reference from argument_specs, modules and catalogue
 	scripts/reference.py

@@ -2,7 +2,6 @@
 # Refuses plain secrets in what git has or is about to have. Says file, line and rule of each, and never the secret.
 # Usage: no-secrets.sh             the checkout, with what is not committed yet, and the commits that led to it
 #        no-secrets.sh --staged    what `git commit` is about to take, as git's hook calls it
-#        no-secrets.sh --program   only says which gitleaks looks
 # Rules, and what is excepted from them, are in .gitleaks.toml. Ends with 1 where there is a secret, 2 where nobody could look.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,16 +12,6 @@ index=${GIT_INDEX_FILE:-}
 die() {
   printf 'no-secrets: %s\n' "$@" >&2
   exit 2
-}
-
-# The catalogue's, with which the rules were tried, before one that the computer has.
-program() {
-  local made found=
-  for made in /var/cache/cicd-sandbox/artifacts/gitleaks/*/gitleaks; do
-    [ ! -x "$made" ] || [ "$made" -ot "$found" ] || found=$made
-  done
-  command -v "${GITLEAKS_BINARY:-${found:-gitleaks}}" || die "${GITLEAKS_BINARY:-gitleaks} is not there." \
-    "make tools TOOLS=gitleaks makes it; GITLEAKS_BINARY=/path/to/gitleaks names one of yours."
 }
 
 # Differences as gitleaks reads them, whatever a user's git shows; a file that was only renamed is looked at anew.
@@ -69,9 +58,8 @@ look_at_history() {
   look --log-opts="--no-ext-diff --no-textconv --full-history --diff-merges=first-parent --diff-filter=tuxdb HEAD"
 }
 
-gitleaks=$(program)
+gitleaks=$(scripts/program.sh gitleaks)
 case ${1:-} in
-  --program) echo "$gitleaks" && exit ;;
   --staged | '') ;;
   *) die "what is ${1@Q}? See the head of ${BASH_SOURCE[0]}." ;;
 esac

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.encrypted import check_decrypted, sops_names
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
     Inventory,
     Role,
@@ -66,6 +68,7 @@ class ActionModule(ActionBase):
         )
         findings = check_inventory(inventory, roles, given["bridge"])
         findings += [*check_naming(inventory), *check_placing(inventory, roles, given["ports"])]
+        findings += check_decrypted(inventory, values_of(hostvars, sops_names(inventory.files)))
         sockets_elsewhere = "ANSIBLE_SSH_CONTROL_PATH_DIR" in os.environ
         directories = given["directories"] | {"the collection's directory": given["roles"]}
         told = {(finding.where, finding.found) for finding in findings}
@@ -95,3 +98,13 @@ def settings(hostvars: Any, roles: dict[str, Role]) -> Iterator[Setting]:
             if (name, value) not in seen:
                 seen.append((name, value))
                 yield Setting(name, value, host)
+
+
+def values_of(hostvars: Any, names: set[str]) -> dict[str, object]:
+    """Return what the first host that has such a variable has for it, templates that can't be filled in left out."""
+    values: dict[str, object] = {}
+    for host in hostvars if names else ():
+        for name in names.intersection(hostvars[host]) - set(values):
+            with suppress(AnsibleError):
+                values[name] = hostvars[host][name]
+    return values

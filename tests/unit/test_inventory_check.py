@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
-from ansible_collections.cicd.sandbox.plugins.action.inventory_check import settings
+from ansible_collections.cicd.sandbox.plugins.action.inventory_check import settings, values_of
+from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.encrypted import check_decrypted, sops_names
 from ansible_collections.cicd.sandbox.plugins.module_utils.preflight.findings import (
     Inventory,
     Role,
@@ -70,3 +71,19 @@ def test_values_are_taken_once_and_only_where_they_can_be_known() -> None:
         Setting("cluster_name", "one", "cp-1"),
         Setting("cluster_name", "two", "cp-3"),
     ]
+
+
+def test_values_that_nobody_has_decrypted_are_found() -> None:
+    encrypted = "ENC[AES256_GCM,data:1pH/,iv:1h6d,tag:Dur2,type:str]"
+    text = f"mail_password: {encrypted}\nmail_ports:\n    - {encrypted}\nsops:\n    version: 3.13.3\n"
+    inventory = Inventory({}, {}, {}, {}, [], {"/lab/mail.sops.yml": text, "/lab/all.yml": f"other: {encrypted}\n"})
+    names = sops_names(inventory.files)
+    assert names == {"mail_password", "mail_ports"}
+    hosts = {"a": {"other": encrypted}, "b": {"mail_password": encrypted, "mail_ports": [encrypted]}}
+    first, second = sorted(check_decrypted(inventory, values_of(hosts, names)), key=lambda finding: finding.where)
+    assert (first.where, first.found, first.source) == ("mail_password", "is still encrypted", "/lab/mail.sops.yml:1")
+    assert second.where == "mail_ports"
+    assert "vars_plugins_enabled = host_group_vars, cicd.sandbox.sops" in first.remedy
+    assert encrypted not in first.text()
+    decrypted = {"b": {"mail_password": "x", "mail_ports": [25]}}
+    assert check_decrypted(inventory, values_of(decrypted, names)) == []

@@ -101,7 +101,8 @@ def git(folder: Path, *arguments: str, path: str | None = None, code: int = 0) -
 def checkout(tmp_path: Path) -> Path:
     """A repository with what refuses, and one commit."""
     folder = tmp_path / "checkout"
-    for name in (SCRIPT, "scripts/environment.sh", ".gitleaks.toml", ".pre-commit-config.yaml"):
+    scripts = (SCRIPT, "scripts/environment.sh", "scripts/program.sh")
+    for name in (*scripts, ".gitleaks.toml", ".pre-commit-config.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, folder / name)
     (tmp_path / "gitconfig").write_text(
@@ -217,7 +218,6 @@ def test_a_folder_without_a_repository_is_looked_at_as_well(checkout: Path) -> N
 
 def test_who_could_not_look_says_so(checkout: Path, tmp_path: Path) -> None:
     assert "make tools TOOLS=gitleaks" in refuse(checkout, code=2, GITLEAKS_BINARY="/nonexistent")[1]
-    assert refuse(checkout, "--program", code=0)[1] == f"{tool('gitleaks')}\n"
     assert "what is '--stagd'?" in refuse(checkout, "--stagd", code=2)[1]
     (checkout / ".gitleaks.toml").write_text("[[rules]\n")
     assert "has not looked at all" in refuse(checkout, code=2)[1]

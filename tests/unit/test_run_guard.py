@@ -289,6 +289,8 @@ def test_a_configuration_that_changes_what_plays_do_is_refused_by_name(
         ("TASK_TIMEOUT", "10", True),
         ("TASK_TIMEOUT", "0", False),
         ("VARS_ENABLED", "somebody.else.vars", True),
+        ("VARS_ENABLED", "host_group_vars,cicd.sandbox.sops", False),
+        ("VARS_ENABLED", "cicd.sandbox.sops,host_group_vars", True),
         ("EXECUTABLE", "/usr/bin/fish", True),
         ("EXECUTABLE", "/bin/bash", False),
         ("SSH_ARGS", "-C", False),

@@ -58,7 +58,12 @@ CHANGES_PLAYS = {
     "ANSIBLE_SKIP_TAGS": set(),
     "ANSIBLE_STRATEGY": {"linear", "ansible.builtin.linear"},
     "ANSIBLE_TASK_TIMEOUT": {"0"},
-    "ANSIBLE_VARS_ENABLED": {"host_group_vars", "ansible.builtin.host_group_vars"},
+    # sops' plugin comes after the one that reads its files as they are.
+    "ANSIBLE_VARS_ENABLED": {
+        f"{first}{more}"
+        for first in ("host_group_vars", "ansible.builtin.host_group_vars")
+        for more in ("", ",cicd.sandbox.sops", ",community.sops.sops")
+    },
 }
 # A user's passwords, way to hosts and wishes of what is shown; what else there is for Ansible is another project's.
 _USERS_OWN = re.compile(
