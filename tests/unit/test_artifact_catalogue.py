@@ -420,6 +420,14 @@ def test_of_two_stacks_the_one_that_is_wanted_is_made(
     assert {"prometheus", "otel_collector", "kiali"} <= found
 
 
+@pytest.mark.parametrize(
+    ("provider", "made"), [(None, set()), ("openbao", {"openbao", "external_secrets"}), ("aws", {"external_secrets"})]
+)
+def test_a_store_of_secrets_is_made_where_there_is_one(tmp_path: Path, provider: str | None, made: set[str]) -> None:
+    found = wanted(tmp_path, {"secrets_store_provider": provider} if provider else {})
+    assert set(found) & {"openbao", "external_secrets"} == made
+
+
 def test_every_folder_of_images_is_in_our_catalogue(own: dict[str, Any]) -> None:
     images = [image for component in own.values() for image in component.get("images", [])]
     named = {image["containerfile"] for image in images if "containerfile" in image}

@@ -18,8 +18,10 @@ import pytest
 import yaml
 from checkout import REPOSITORY, load
 
-# What is in such a file is secret; its path is not. Values of charts name Secrets, and have none in them.
-SECRET_PATH = r"[.](?:key|pem)\b|_key_file\b|-key\b|password|token|secret|admin[.]conf|kubelet_kubeconfig|kubelet_pki"
+# What is in such a file is secret; its path is not. Values of charts name Secrets, and have none in them; nor has
+# what is called after External Secrets, or the role secrets_store.
+SECRET_NAME = r"password|token|(?<!external_)secret(?!s_store_)"
+SECRET_PATH = rf"[.](?:key|pem)\b|_key_file\b|-key\b|{SECRET_NAME}|admin[.]conf|kubelet_kubeconfig|kubelet_pki"
 SOURCES = [
     re.compile(r"(?:lookup|query)\(\s*'ansible\.builtin\.password'"),
     re.compile(
