@@ -200,12 +200,9 @@ def _time_series(panel: Panel) -> timeseries.Panel:
     if panel.stacked:
         drawn.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     for position, query in enumerate(panel.queries):
-        if query.style in ("dashed", "dotted"):
-            style = {
-                "fill": "dash" if query.style == "dashed" else "dot",
-                "dash": [8, 8] if query.style == "dashed" else [1, 5],
-            }
-            drawn.override_by_query(_letter(position), [dashboard.DynamicConfigValue("custom.lineStyle", style)])
+        if query.style in LINES:
+            style = dashboard.DynamicConfigValue("custom.lineStyle", LINES[query.style])
+            drawn.override_by_query(_letter(position), [style])
     return drawn
 
 
