@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,6 +120,24 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(0.5)
     return value
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object], pause: float) -> Iterator[None]:
+    """Have something done again and again, with so many seconds between, until the block ends."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(pause):
+            work()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def sleeper(name: str, namespace: str, *command: str, account: str | None = None, image: str = IMAGE) -> list[Object]:

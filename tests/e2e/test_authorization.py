@@ -12,7 +12,6 @@ import json
 import secrets
 import shlex
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +27,7 @@ from live_cluster import (
     control_planes,
     get,
     kubectl,
+    meanwhile,
     nodes,
     on,
     standing,
@@ -251,29 +251,12 @@ def api_servers() -> list[str]:
     return sorted(pod["status"]["containerStatuses"][0]["containerID"] for pod in pods)
 
 
-@contextmanager
-def asking(user: str) -> Iterator[list[str]]:
-    """Have somebody ask all the time, each time what nobody asked before; what they were told."""
-    told: list[str] = []
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.wait(0.05):
-            told.append(asked(user))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield told
-    finally:
-        ended.set()
-        thread.join()
-
-
 @pytest.mark.trial
 def test_after_rbac_it_refuses_nothing_that_rbac_allows() -> None:
     """What Node,RBAC,Webhook can't do; API servers take the other order without a restart or a lost request."""
-    with asking("admin") as told:
+    told: list[str] = []
+    # Each time what nobody asked before.
+    with meanwhile(lambda: told.append(asked("admin")), 0.05):
         turn_and_turn_back()
     lost = [said for said in told if "NotFound" not in said]
     assert not lost, f"{len(lost)} of {len(told)}: {lost[0]}"

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from checkout import REPOSITORY
-from live_cluster import STATE, control_planes, etcd_values, kubectl, on, try_kubectl
+from live_cluster import STATE, control_planes, etcd_values, kubectl, meanwhile, on, try_kubectl
 
 pytestmark = pytest.mark.trial
 
@@ -84,26 +84,18 @@ def change(*, killed_at: str | None = None) -> str:
 def readers() -> Iterator[list[str]]:
     """Read and write a Secret all the time; what failed."""
     failed: list[str] = []
-    ended = threading.Event()
+    numbers = itertools.count(1)
 
     def work() -> None:
-        number = 0
-        while not ended.wait(0.2):
-            number += 1
-            made = try_kubectl(
-                "--namespace=default", "annotate", "secret", "kept", f"cicd.sandbox/number={number}", "--overwrite"
-            )
-            read = try_kubectl("--namespace=default", "get", "secret", "kept", "--output=jsonpath={.data.value}")
-            if made.returncode or read.stdout != "a2VwdA==":
-                failed.append(made.stderr + read.stderr + read.stdout)
+        made = try_kubectl(
+            "--namespace=default", "annotate", "secret", "kept", f"cicd.sandbox/number={next(numbers)}", "--overwrite"
+        )
+        read = try_kubectl("--namespace=default", "get", "secret", "kept", "--output=jsonpath={.data.value}")
+        if made.returncode or read.stdout != "a2VwdA==":
+            failed.append(made.stderr + read.stderr + read.stdout)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with meanwhile(work, 0.2):
         yield failed
-    finally:
-        ended.set()
-        thread.join()
 
 
 def test_a_change_that_is_killed_at_each_step_ends_with_one_new_key() -> None:
