@@ -4,14 +4,24 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import re
+import socket
 import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from checkout import REPOSITORY
+from forked import ask
+
+# By what Ansible is set when it starts; all else is read by a run itself.
+_SETTINGS = re.compile(r"_?ANSIBLE_.*|PYTHON.*|XDG_.*|LC_.*|LANG|LANGUAGE|HOME|TMPDIR")
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,61 @@ class PlaybookRun:
         return [answer.result for answer in self.answers if answer.host == host]
 
 
+class _Server:
+    """An ansible-playbook that has started already, with the settings of an environment."""
+
+    _current: _Server | None = None
+
+    def __init__(self, settings: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            line = [sys.executable, str(REPOSITORY / "tests/playbook_server.py"), str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                line, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> _Server:
+        """Give the one that fits; another one ends."""
+        settings = {name: value for name, value in environment.items() if _SETTINGS.fullmatch(name)}
+        if not cls._current or cls._current.settings != settings:
+            cls.end()
+            cls._current = _Server(settings, environment)
+        return cls._current
+
+    @classmethod
+    def end(cls) -> None:
+        if cls._current:
+            cls._current._socket.close()
+            cls._current._process.wait(timeout=30)
+        cls._current = None
+
+    def run(self, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        request = {"arguments": arguments, "environment": dict(environment)}
+        with (
+            Path(os.devnull).open() as stdin,
+            tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
+            tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
+        ):
+            code = ask(self._socket, request, [file.fileno() for file in (stdin, stdout, stderr)])
+            stdout.seek(0)
+            stderr.seek(0)
+            return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
+
+
+atexit.register(_Server.end)
+
+
+def _start(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook in the checkout."""
+    # What a user's run does to a standing sandbox is seen in a run that is started as a user's is.
+    if "SANDBOX_INVENTORY" not in environment:
+        return _Server.of(environment).run(*arguments, environment=environment)
+    line = ["ansible-playbook", *arguments]
+    return subprocess.run(line, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+
+
 def run_playbook(
     playbook: Path | str, *arguments: str, programs: Path | None = None, fails: bool | None = False, **environment: str
 ) -> PlaybookRun:
@@ -52,14 +117,8 @@ def run_playbook(
     """
     callbacks = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
     path = {"PATH": f"{programs}:{os.environ['PATH']}"} if programs else {}
-    run = subprocess.run(
-        ["ansible-playbook", *arguments, str(playbook)],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, **callbacks, **path, **environment},
-    )
+    whole = {**os.environ, **callbacks, **path, **environment}
+    run = _start(*arguments, str(playbook), environment=whole)
     text = run.stdout + run.stderr
     assert "{" in run.stdout, text
     # Warnings are printed before it, times behind it.
