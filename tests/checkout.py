@@ -14,7 +14,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-class _AnsibleLoader(yaml.SafeLoader):
+class _AnsibleLoader(yaml.CSafeLoader):
     """Reads Ansible's YAML: a tagged value (!unsafe, !vault) is its text."""
 
 

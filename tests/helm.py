@@ -68,7 +68,7 @@ def template(release: str, *arguments: str, chart: Path = CHART) -> list[str]:
 
 
 def manifests(text: str) -> list[Manifest]:
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
 
 
 def only(documents: list[Manifest], kind: str, name: str | None = None) -> Manifest:

@@ -7,7 +7,9 @@ The argument is the number of a socket, by which runs are asked for one after th
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
@@ -16,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.cli.playbook import main
-from ansible.plugins import loader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 from forked import answer, asked, become, settle
 
-PLUGINS = ["action", "callback", "connection", "filter", "inventory", "lookup", "shell", "strategy", "test", "vars"]
+# Their modules are read, but no loader is asked for them: a run whose loader had looked at plugins of variables already
+# did not use them.
+PLUGINS = ["action", "callback", "connection", "filter", "inventory", "lookup", "shell", "strategy", "test"]
 
 
 def serve(connection: socket.socket) -> None:
@@ -45,11 +49,13 @@ def _run(request: dict[str, Any], files: list[int]) -> None:
 
 
 def read_ansible() -> None:
-    """Load plugins, and what they say of themselves, which most runs would do one by one."""
-    loader.init_plugin_loader()
+    """Read modules that most runs would read one by one, and what is known of Ansible's own collection."""
     for kind in PLUGINS:
-        for _ in getattr(loader, f"{kind}_loader").all(class_only=True):
-            pass
+        package = importlib.import_module(f"ansible.plugins.{kind}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+    init_plugin_loader()
+    importlib.import_module("ansible_collections.ansible.builtin")
     # A run installs its own.
     AnsibleCollectionConfig.collection_finder._remove()
 
