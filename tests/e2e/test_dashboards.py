@@ -20,7 +20,7 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.dashboards.definition
     Query,
     read_dashboard,
 )
-from browsing import PORT, STATE, chromium, screenshot
+from browsing import PORT, STATE, chromium, screenshot, still_context
 from checkout import REPOSITORY
 from live_cluster import get, until
 from live_pages import Answer, ask
@@ -190,7 +190,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
     """A page of who has logged in as a person does."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+    context = still_context(browser)
     context.set_default_timeout(SHOWN)
     opened = context.new_page()
     opened.goto(f"{PAGE}/projects/sandbox/dashboards/workloads")
@@ -248,6 +248,7 @@ def test_a_line_of_the_workloads_leads_to_its_trace(page: Page, trace: str) -> N
     expect(link).to_be_visible(timeout=SHOWN)
     number = link.inner_text()
     link.click()
+    page.set_viewport_size({"width": 1400, "height": 1000})
     page.wait_for_url(lambda url: f"var-trace={number}" in url and "start=" in url and "end=" in url)
     expect(page.get_by_role("table", name="Log lines").get_by_role("row").first).to_be_visible(timeout=SHOWN)
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from browsing import PORT, STATE, chromium, screenshot
+from browsing import PORT, STATE, chromium, screenshot, still_context
 from live_cluster import get, kubectl, until
 from live_pages import ask, series, shown
 from playwright.sync_api import HttpCredentials, Page, expect
@@ -138,7 +138,7 @@ def page() -> Iterator[Page]:
             "username": "sandbox",
             "password": (STATE / "secrets/pages-password").read_text().strip(),
         }
-        context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB", http_credentials=login)
+        context = still_context(browser, http_credentials=login)
         context.set_default_timeout(SHOWN)
         yield context.new_page()
 
