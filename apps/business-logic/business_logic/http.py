@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse, UnreadablePostError
 
+from business_logic import telemetry
 from business_logic.problems import Problem
 
 
@@ -45,6 +46,7 @@ class Endpoint:
         method = "GET" if request.method == "HEAD" else str(request.method)
         allow = ", ".join(self.methods)
         if method in self._views:
+            telemetry.answered_by(self._views[method])
             return self._views[method](request, **arguments)
         if method == "OPTIONS":
             return HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"Allow": allow})

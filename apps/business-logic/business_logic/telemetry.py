@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Span as RecordedSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -37,6 +41,8 @@ TIMEOUT = 3
 PATIENCE = 2
 # Characters of a tracestate that are passed on (https://www.w3.org/TR/trace-context/#tracestate-limits).
 TRACESTATE_LENGTH = 512
+# Where what this service is for stands; all else is how it is served.
+APPLICATION = f"{Path(__file__).parents[1] / 'quotes'}{os.sep}"
 
 tracer = trace.get_tracer("business_logic", __version__)
 log = logging.getLogger("business_logic.telemetry")
@@ -89,6 +95,33 @@ class Exporter(SpanExporter):
             logger.removeFilter(self._keep)
 
 
+class Places(SpanProcessor):
+    """Says of each span which line of the application's code it is of, a statement's too."""
+
+    def on_start(self, span: RecordedSpan, parent_context: Context | None = None) -> None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not frame.f_code.co_filename.startswith(APPLICATION):
+            frame = frame.f_back
+        if frame is not None:
+            span.set_attributes(_place(frame.f_globals["__name__"], frame.f_code, frame.f_lineno))
+
+
+def answered_by(view: object) -> None:
+    """The request that work is being done for is answered by this function."""
+    if isinstance(view, FunctionType):
+        code = view.__code__
+        trace.get_current_span().set_attributes(_place(view.__module__, code, code.co_firstlineno))
+
+
+def _place(module: str, code: CodeType, line: int) -> dict[str, str | int]:
+    """Attributes: https://opentelemetry.io/docs/specs/semconv/registry/attributes/code/."""
+    return {
+        "code.file.path": code.co_filename,
+        "code.line.number": line,
+        "code.function.name": f"{module}.{code.co_qualname}",
+    }
+
+
 def _loggers(*prefixes: str) -> list[logging.Logger]:
     """The loggers there are by these names and below: a logger's filter does not hold for those below it."""
     known = logging.Logger.manager.loggerDict.items()
@@ -124,6 +157,7 @@ def start(service: str) -> TracerProvider | None:
         timeout = None if any(os.environ.get(name) for name in TIMEOUTS) else TIMEOUT
         exporter = Exporter(OTLPSpanExporter(timeout=timeout), where)
         provider = TracerProvider(resource=resource(service), shutdown_on_exit=False)
+        provider.add_span_processor(Places())
         # What is more than its queue holds is dropped (OTEL_BSP_MAX_QUEUE_SIZE): nobody ever waits for it.
         provider.add_span_processor(BatchSpanProcessor(exporter))
     except Exception:

@@ -48,6 +48,7 @@ _exporter = InMemorySpanExporter()
 def provider() -> TracerProvider:
     """OpenTelemetry takes one provider in the life of a process."""
     provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(telemetry.Places())
     provider.add_span_processor(SimpleSpanProcessor(_exporter))
     trace.set_tracer_provider(provider)
     return provider
@@ -95,7 +96,16 @@ def parent_id(span: ReadableSpan) -> str | None:
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
-    return dict(span.attributes or {})
+    """Without those of its place."""
+    return {name: value for name, value in (span.attributes or {}).items() if not name.startswith("code.")}
+
+
+def place(span: ReadableSpan) -> tuple[str, str, str]:
+    """File and function that a span names, and the line of the file that it does."""
+    found = span.attributes or {}
+    path = Path(str(found["code.file.path"]))
+    line = path.read_text().splitlines()[int(str(found["code.line.number"])) - 1]
+    return str(path.relative_to(PROJECT)), str(found["code.function.name"]), line.strip()
 
 
 def statements() -> list[ReadableSpan]:
@@ -199,6 +209,22 @@ class TestSteps:
         expected = {"db.system.name": "valkey", "server.address": "127.0.0.1", "server.port": server.port}
         assert expected.items() <= attributes(asked).items()
         assert parent_id(found["UPDATE quotes_quote"]) == span_id(publish)
+
+    def test_each_names_the_line_of_code_that_it_is_of(self, server: ValkeyServer, post: Post, spans: Spans) -> None:
+        post({"symbol": "ACME", "price": 1})
+        found = {span.name: place(span) for span in _exporter.get_finished_spans()}
+        add = "quotes/views.py", "quotes.views.add_quote"
+        assert found["POST /api/quotes/"] == (*add, "def add_quote(request: HttpRequest) -> JsonResponse:")
+        assert found["store quote"] == (*add, 'with gate.passage(), telemetry.step("store quote", described) as span:')
+        assert found["INSERT quotes_quote"] == (
+            *add,
+            "quote = Quote.objects.create(**values, traceparent=traceparent)",
+        )
+        assert found[f"publish {events.STREAM}"][:2] == ("quotes/relay.py", "quotes.relay.publish")
+
+    def test_a_request_that_no_code_answers_names_none(self, client: Client, spans: Spans) -> None:
+        client.get("/nowhere/17")
+        assert not [name for name in spans()["GET"].attributes or {} if name.startswith("code.")]
 
     def test_statements_say_what_but_not_with_which_values(self, post: Post, spans: Spans) -> None:
         post({"symbol": "SECRET", "price": 1})
@@ -328,7 +354,8 @@ class TestCorrelation:
     def test_log_lines_carry_the_ids(self, server: ValkeyServer, post: Post, spans: Spans, log_lines: Lines) -> None:
         server.stop()
         post({"symbol": "ACME", "price": 1}, headers={"traceparent": TRACEPARENT})
-        warning, line = log_lines()
+        # Streams of tests before may end, and be told, only now.
+        warning, line = (one for one in log_lines() if one["trace_id"] == TRACE)
         served = next(span for span in _exporter.get_finished_spans() if span.kind is SpanKind.SERVER)
         for one in (warning, line):
             assert (one["trace_id"], one["span_id"]) == (TRACE, span_id(served))
@@ -429,13 +456,16 @@ class TestProcess:
         found = "k8s.pod.name=api-1,k8s.namespace.name=apps"
         with Server(tmp_path / "log", **variables(collector.url, tmp_path, OTEL_RESOURCE_ATTRIBUTES=found)) as server:
             assert server.get("/api/openapi.json", traceparent=TRACEPARENT).status == 200
-            eventually(lambda: "GET /api/openapi.json" in collector.spans(), "the span arrives")
+            server.get("/api/quotes/")
+            eventually(lambda: {"GET /api/openapi.json", "read quotes"} <= collector.spans().keys(), "spans arrive")
         span = collector.spans()["GET /api/openapi.json"]
         assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, CALLER)
         resource = {one.key: one.value.string_value for one in collector.resources[0].resource.attributes}
         expected = {"service.name": "business-logic", "k8s.pod.name": "api-1", "k8s.namespace.name": "apps"}
         assert expected.items() <= resource.items()
         assert re.fullmatch(r"\d+\.\d+\.\d+", resource["service.version"])
+        step = {one.key: one.value.string_value for one in collector.spans()["read quotes"].attributes}
+        assert step["code.function.name"] == "quotes.views.list_quotes"
 
     def test_the_last_spans_are_sent_at_the_end(self, collector: Collector, tmp_path: Path) -> None:
         settings = variables(collector.url, tmp_path, OTEL_BSP_SCHEDULE_DELAY="60000")
