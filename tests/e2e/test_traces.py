@@ -8,8 +8,10 @@ import http.client
 import json
 import secrets
 import time
+from pathlib import Path
 
 import pytest
+from checkout import REPOSITORY
 from live_cluster import Object, get, until
 from live_pages import PORT, ask, prometheus, series, shown
 
@@ -157,6 +159,15 @@ def test_a_quote_is_one_trace_from_the_gateway_to_the_database(quote_added: tupl
     assert own == ["store quote", "POST /api/quotes/", "POST", "request handler /", "POST /"]
     assert above[-1] == parent
     assert ancestors(trace, found["EVAL quotes:events"])[:2] == ["publish quotes:events", "POST /api/quotes/"]
+
+
+def test_a_statement_names_the_line_of_code_that_it_is_of(quote_added: tuple[str, str, str]) -> None:
+    trace, _parent, _visitor = quote_added
+    found = until(lambda: applications(trace).get("INSERT quotes_quote"), SOON)
+    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    assert tags["code.function.name"] == "quotes.views.add_quote"
+    source = REPOSITORY / "apps/business-logic" / Path(tags["code.file.path"]).relative_to("/opt/app")
+    assert "Quote.objects.create(" in source.read_text().splitlines()[tags["code.line.number"] - 1]
 
 
 def test_its_delivery_belongs_to_it_and_is_linked_to_the_visitors_stream(quote_added: tuple[str, str, str]) -> None:
