@@ -237,18 +237,19 @@ def test_failed_and_slow_traces_are_kept_and_a_share_of_the_others(tmp_path: Pat
     collector = configuration(releases(tmp_path, observability_traces_others_percent=0, **sampled)["collector"])
     pipelines = collector["service"]["pipelines"]
     # All are counted; what is kept is decided after the last of what changes them.
-    assert pipelines["traces"]["exporters"] == ["span_metrics", "servicegraph"]
-    assert pipelines["traces/kept"]["processors"] == [*pipelines["traces"]["processors"], "tail_sampling"]
+    assert pipelines["traces"]["exporters"] == ["forward", "span_metrics", "servicegraph"]
     (port,) = free_ports(1)
     kept = tmp_path / "kept.log"
     config = {
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
         "processors": {"tail_sampling": collector["processors"]["tail_sampling"]},
         "exporters": {"debug": {"verbosity": "detailed"}},
+        "connectors": {"forward": collector["connectors"]["forward"]},
         "service": {
             "telemetry": {"metrics": {"level": "none"}},
             "pipelines": {
-                "traces": {"receivers": ["otlp"], "processors": ["tail_sampling"], "exporters": ["debug"]},
+                "traces": {"receivers": ["otlp"], "exporters": ["forward"]},
+                "traces/kept": {**pipelines["traces/kept"], "exporters": ["debug"]},
             },
         },
     }
