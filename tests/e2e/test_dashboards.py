@@ -7,9 +7,11 @@ from __future__ import annotations
 import functools
 import json
 import secrets
+import subprocess
 import time
 import urllib.parse
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -22,9 +24,9 @@ from ansible_collections.cicd.sandbox.plugins.module_utils.dashboards.definition
 )
 from browsing import PORT, STATE, chromium, screenshot, still_context
 from checkout import REPOSITORY
-from live_cluster import get, until
+from live_cluster import KUBECTL, get, until
 from live_pages import Answer, ask
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 PAGE = f"http://dashboards.localhost:{PORT}"
 JSON = {"Content-Type": "application/json"}
@@ -257,3 +259,83 @@ def test_what_a_store_refuses_is_said_in_the_panel(page: Page) -> None:
     none = "f" * 32
     page.goto(f"{PAGE}/projects/sandbox/dashboards/trace?var-trace={none}&start=30m&refresh=0s")
     expect(page.get_by_text(f"Jaeger has no trace {none}").first).to_be_visible(timeout=SHOWN)
+
+
+# --- from "it is slow" to the line of code, as docs/how-to/dashboards.md has it ---------------------------------------
+
+# Seconds that the table of quotes is locked for: less than the website waits for the API.
+LOCKED = 2
+# Reads its password from standard input, and the statements from the argument.
+PSQL = """\
+read -r PGPASSWORD
+export PGPASSWORD
+exec psql --host=127.0.0.1 --username=quotes --dbname=quotes --command="$0"
+"""
+# The highest of a chart's points, in parts of its width and height: all else that is drawn is dark or pale.
+HIGHEST = """chart => {
+  const { width, height } = chart;
+  const { data } = chart.getContext("2d").getImageData(0, 0, width, height);
+  for (let at = 0; at < data.length; at += 4) {
+    const colours = data.slice(at, at + 3);
+    if (Math.max(...colours) > 150 && Math.min(...colours) < 90)
+      return [((at / 4) % width) / width, Math.floor(at / 4 / width) / height];
+  }
+}"""
+
+
+class Slow(NamedTuple):
+    """The trace of a request that had to wait in the database, and when it came."""
+
+    trace: str
+    came: float
+
+
+@pytest.fixture(scope="module")
+def slow() -> Slow:
+    statements = f"BEGIN; LOCK TABLE quotes_quote; SELECT pg_sleep({LOCKED}); COMMIT"
+    pod = ["--namespace=apps", "postgresql-0", "--container=postgresql"]
+    line = [*KUBECTL, "exec", "--stdin", *pod, "--", "sh", "-c", PSQL, statements]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin
+        holder.stdin.write((STATE / "secrets/postgresql-password").read_text().strip() + "\n")
+        holder.stdin.flush()
+        found = None
+        while found is None and holder.poll() is None:
+            asked_for = Slow(secrets.token_hex(16), time.time())
+            headers = {"traceparent": f"00-{asked_for.trace}-{secrets.token_hex(8)}-01"}
+            assert ask("website", "/", headers).status == 200
+            if time.time() - asked_for.came > LOCKED / 2:
+                found = asked_for
+    assert found, "nobody waited"
+    query = 'http_request_duration_seconds_bucket{namespace="apps"}'
+    span = {"start": str(found.came - 60), "end": str(found.came + 300)}
+    assert until(lambda: found.trace in asked(PROXY["exemplars"], query=query, **span).text, 3 * SOON)
+    assert until(lambda: asked(f"{PROXY['traces']}/{found.trace}").status == 200, SOON)
+    return found
+
+
+def panel(page: Page, title: str) -> Locator:
+    return page.get_by_test_id("panel").filter(has=page.get_by_role("heading", name=title, exact=True))
+
+
+def test_a_slow_request_leads_to_the_line_of_code(page: Page, slow: Slow) -> None:
+    page.set_viewport_size({"width": 1400, "height": 2600})
+    span = f"start={int(slow.came - 60) * 1000}&end={int(time.time()) * 1000}"
+    page.goto(f"{PAGE}/projects/sandbox/dashboards/workloads?var-namespace=apps&{span}&refresh=0s")
+    points = panel(page, "Single requests").locator("canvas")
+    expect(points).to_be_visible(timeout=SHOWN)
+    right, down = until(lambda: points.evaluate(HIGHEST), SOON)
+    screenshot(page, "slow-workloads")
+    box = points.bounding_box()
+    assert box
+    # The uppermost of its pixels was found.
+    page.mouse.click(box["x"] + right * box["width"], box["y"] + down * box["height"] + 4)
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    page.wait_for_url(lambda url: f"var-trace={slow.trace}" in url and "start=" in url)
+    page.get_by_text("SELECT quotes_quote").click()
+    line = page.get_by_text("code.line.number").locator("xpath=..")
+    expect(line).to_be_visible()
+    screenshot(page, "slow-span")
+    number = int("".join(filter(str.isdigit, line.inner_text())))
+    source = (REPOSITORY / "apps/business-logic/quotes/views.py").read_text().splitlines()[number - 1]
+    assert "quote.as_json() for quote in quotes" in source
