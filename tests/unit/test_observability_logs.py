@@ -58,6 +58,10 @@ AS_JSON: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"message": "header", "headers": {"authorization": f"Bearer {PLANTED}"}}, {"headers.authorization": "[redacted]"}),
     ({"message": "claims", "k8s.pod.name": "other", "_stream": "x", "service.name": "y"}, {"k8s.pod.name": "web-0"}),
     (
+        {"message": "deep claims", "k8s": {"pod": {"name": "other"}}, "host": {"name": "etcd-1"}},
+        {"k8s.pod.name": "web-0"},
+    ),
+    (
         {"message": "traced", "level": "warning", "trace_id": TRACE, "span_id": SPAN, "status": 200},
         {"trace_id": TRACE, "span_id": SPAN, "severity_text": "warning", "severity_number": "13", "status": "200"},
     ),
@@ -281,6 +285,7 @@ def test_members_of_json_are_attributes(way: Way, record: dict[str, Any], expect
     (line,) = way.found(f"_msg:={json.dumps(text)}")
     assert {key: line.get(key) for key in expected} == expected
     assert line.get("service.name") != "y"
+    assert "host.name" not in line
 
 
 def test_a_line_says_whose_it_is(way: Way) -> None:
@@ -328,12 +333,12 @@ def test_a_look_at_a_secret_is_in_the_audit_log(way: Way) -> None:
 
 def test_what_is_sent_by_otlp_is_redacted_too_and_can_not_claim_to_be_anothers(way: Way) -> None:
     record = {"body": f"sent password={PLANTED}", "api_key": PLANTED, "query": f"token={PLANTED}&page=2"}
-    way.send(record, **{"service.name": "sender", "k8s.pod.name": "other"})
+    record |= {"systemd.unit": "etcd.service", "k8s.pod.name": "other"}
+    way.send(record, **{"service.name": "sender", "k8s.pod.name": "other", "host.name": "etcd-1"})
     (line,) = way.await_lines('{"service.name"="sender"}', 1)
     assert line["_msg"] == "sent password=[redacted]"
     assert line["query"] == "token=[redacted]&page=2"
-    assert "api_key" not in line
-    assert "k8s.pod.name" not in line
+    assert not {"api_key", "k8s.pod.name", "host.name", "systemd.unit"} & set(line)
 
 
 def test_every_line_arrives_once_whoever_is_away(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
