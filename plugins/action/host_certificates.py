@@ -32,6 +32,13 @@ class ActionModule(ActionBase):
         if not str(days).isdecimal():
             return {**result, "failed": True, "msg": f"days is {days!r}; it has to be a number of days"}
         days = int(days)
+        if self._task.check_mode and not arguments.get("authority"):
+            due = [
+                {"path": f"{item['directory'].rstrip('/')}/{item['name']}", "reason": "there is no authority yet"}
+                for item in arguments.get("certificates") or []
+            ]
+            nothing: dict[str, Any] = {"requests": [], "installed": [], "watched": []}
+            return {**result, "changed": bool(due), "due": due, **nothing}
         found = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         if key is not None and not found.get("failed"):
             self._warn_of_authority(found, str(arguments["authority"]), days)

@@ -21,7 +21,9 @@ description:
   - Writes O(authority) as C(ca.crt) beside them and sees to owner and mode of all files.
 options:
   authority:
-    description: Certificate of the CA, PEM.
+    description:
+      - Certificate of the CA, PEM.
+      - Where it is empty in check mode, as before a first run, all of O(certificates) is due.
     type: str
     required: true
   authority_key:

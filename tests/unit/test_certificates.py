@@ -364,6 +364,18 @@ def test_the_role_issues_in_one_task_and_then_has_nothing_to_do(tmp_path: Path) 
     assert not list((tmp_path / "tls").glob("ca.key"))
 
 
+def test_a_check_before_there_is_a_ca_says_what_it_would_sign(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    (tmp_path / "hosts.yml").write_text("infra: {hosts: {localhost: {ansible_connection: local}}}")
+    extra = {"folder": str(tmp_path), "sandbox_state_directory": str(tmp_path / "state"), "sandbox_name": "t-pki"}
+    arguments = [f"--inventory={tmp_path}/hosts.yml", f"--extra-vars={json.dumps(extra)}", "--check"]
+    run = run_playbook(tmp_path / "play.yml", *arguments)
+    kept = [answer.result for answer in run.answers if "due" in answer.result]
+    due = [{"path": f"{tmp_path}/tls/server", "reason": "there is no authority yet"}]
+    assert [(result["changed"], result["due"]) for result in kept] == [(True, due)] * 2
+    assert not (tmp_path / "tls").exists()
+
+
 def test_each_run_warns_of_a_ca_that_ends_soon(tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     (tmp_path / "hosts.yml").write_text("infra: {hosts: {localhost: {ansible_connection: local}}}")
