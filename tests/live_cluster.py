@@ -69,9 +69,21 @@ def workers() -> list[str]:
     return [name for name in nodes() if name not in control_planes()]
 
 
-def on(node: str, *line: str) -> str:
-    """Run a command on a machine, as root over SSH."""
-    addresses = {entry["type"]: entry["address"] for entry in nodes()[node]["status"]["addresses"]}
+@functools.cache
+def inventory() -> Object:
+    """The inventory as Ansible lists it."""
+    path = os.environ.get("SANDBOX_INVENTORY", "inventories/dev")
+    line = ["ansible-inventory", f"--inventory={path}", "--list"]
+    listed: Object = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+    return listed
+
+
+def address(machine: str) -> str:
+    return str(inventory()["_meta"]["hostvars"][machine]["ansible_host"])
+
+
+def on(machine: str, *line: str) -> str:
+    """Run a command on a machine, a node or not, as root over SSH."""
     options = [
         "-Fnone",
         f"-oUserKnownHostsFile={STATE}/ssh/known_hosts",
@@ -79,9 +91,9 @@ def on(node: str, *line: str) -> str:
         "-oIdentitiesOnly=yes",
         f"-i{STATE}/ssh/id_ed25519",
     ]
-    command = ["ssh", *options, f"root@{addresses['InternalIP']}", *line]
-    run = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert run.returncode == 0, f"{node}: {' '.join(line)} ended with {run.returncode}\n{run.stdout}{run.stderr}"
+    command = ["ssh", *options, f"root@{address(machine)}", *line]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
+    assert run.returncode == 0, f"{machine}: {' '.join(line)} ended with {run.returncode}\n{run.stdout}{run.stderr}"
     return run.stdout
 
 

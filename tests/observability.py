@@ -9,13 +9,16 @@ import json
 import os
 import socket
 import subprocess
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from checkout import REPOSITORY
-from helm import render
+from helm import render, tool
 from playbook_run import PlaybookRun, run_playbook
 
 ROLE = REPOSITORY / "roles/observability"
@@ -90,6 +93,38 @@ def running(log: Path, *line: str) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+class LogStore:
+    """VictoriaLogs on loopback, below a directory; and as many other free ports."""
+
+    def __init__(self, directory: Path, ports: int) -> None:
+        self.directory = directory
+        self.logs, *self.ports = free_ports(1 + ports)
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[None]:
+        line = [f"-storageDataPath={self.directory}/store", f"-httpListenAddr=127.0.0.1:{self.logs}"]
+        with running(self.directory / "store.log", tool("victoria-logs-prod"), *line):
+            yield
+
+    def found(self, query: str) -> list[dict[str, str]]:
+        form = urllib.parse.urlencode({"query": query, "limit": "20000"}).encode()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        address = f"http://127.0.0.1:{self.logs}/select/logsql/query"
+        try:
+            with opener.open(address, form, timeout=10) as answer:
+                return [json.loads(line) for line in answer.read().decode().splitlines()]
+        except OSError:
+            return []
+
+    def await_lines(self, query: str, count: int, seconds: float = 30) -> list[dict[str, str]]:
+        deadline = time.monotonic() + seconds
+        while len(lines := self.found(query)) < count and time.monotonic() < deadline:
+            time.sleep(0.2)
+        logs = "\n".join(path.read_text()[-1500:] for path in self.directory.glob("*.log"))
+        assert len(lines) == count, f"{query} has {len(lines)} lines of {count}\n{logs}"
+        return lines
 
 
 def configuration(release: dict[str, Any]) -> dict[str, Any]:

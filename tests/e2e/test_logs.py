@@ -1,16 +1,19 @@
 # Copyright: cicd.sandbox contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logs as who looks for them finds them, at the page: lines of pods, of the audit log, events of the cluster."""
+"""Logs as who looks for them finds them, at the page: lines of pods and machines, the audit log, events."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import shlex
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from live_cluster import Object, get, kubectl, sleeper, standing, try_kubectl, until
+from live_cluster import Object, address, get, inventory, kubectl, on, sleeper, standing, try_kubectl, until, workers
 from live_pages import ask, shown
 
 # Seconds within which what is said has to be found.
@@ -97,7 +100,92 @@ def test_what_happened_to_a_pod_is_found(speaker: tuple[str, str, str]) -> None:
 
 def test_every_node_is_heard_of() -> None:
     nodes = {node["metadata"]["name"] for node in get("nodes")["items"]}
-    assert until(lambda: {line["k8s.node.name"] for line in lines('* | uniq by ("k8s.node.name")')} >= nodes, SOON)
+    query = '!"systemd.unit":* | uniq by ("k8s.node.name")'
+    assert until(lambda: {line["k8s.node.name"] for line in lines(query)} >= nodes, SOON)
+
+
+# A unit whose lines are read, and which these machines have not: who writes as it does not write among its own.
+UNIT = "opa.service"
+
+
+@pytest.fixture(params=["infra", "etcd", "workers"])
+def machine(request: pytest.FixtureRequest) -> str:
+    return str(inventory()[request.param]["hosts"][0])
+
+
+def said_by_a_unit(machine: str, *texts: str) -> None:
+    """Have lines in the journal of a machine, as warnings of the unit."""
+    words = ["--quiet", "--collect", "--wait", f"--unit={UNIT}", "--description=test", "--property=SyslogLevel=warning"]
+    on(machine, "systemd-run", *words, "printf", shlex.quote("%s\\n"), *[shlex.quote(text) for text in texts])
+
+
+def test_a_line_of_a_machines_journal_is_found_once_without_its_secrets(machine: str) -> None:
+    mark = secrets.token_hex(8)
+    said_by_a_unit(machine, f"said {mark}", f"login password={PLANTED} {mark}")
+    assert until(lambda: len(lines(mark)) >= 2, SOON)
+    # Queries are not in the journal: what is found now stays so.
+    found = sorted(lines(mark), key=lambda line: line["_msg"])
+    assert [line["_msg"] for line in found] == [f"login password=[redacted] {mark}", f"said {mark}"]
+    expected = {
+        "host.name": machine,
+        "systemd.unit": UNIT,
+        "service.name": "opa",
+        "severity_text": "WARN",
+        "k8s.node.name": machine if machine in workers() else None,
+    }
+    for line in found:
+        assert {key: line.get(key) for key in expected} == expected
+    assert lines(PLANTED) == []
+
+
+def test_who_has_no_certificate_of_the_collectors_authority_sends_it_nothing() -> None:
+    (member,) = inventory()["etcd"]["hosts"][:1]
+    name, port, own = "collector.observability.svc", 4320, "/etc/otelcol-journal"
+    ask_it = [
+        "curl --silent --output /dev/null --write-out '%{http_code} %{exitcode}' --max-time 10 --noproxy '*'",
+        f"--connect-to {name}:{port}:{address('infra-1')}:{port} --cacert {own}/ca.crt",
+        "--header Content-Type:application/x-protobuf --data-binary ''",
+    ]
+    for credentials, expected in [
+        (f"--cert {own}/client.crt --key {own}/client.key", "200 0"),
+        ("", "000 56"),
+        # Of another authority of the sandbox's, for clients too.
+        ("--cert /etc/etcd/pki/server.crt --key /etc/etcd/pki/server.key", "000 56"),
+    ]:
+        assert on(member, *ask_it, credentials, f"https://{name}:{port}/v1/logs", "|| true") == expected, credentials
+
+
+@pytest.mark.parametrize("port", [30030, 30031])
+def test_only_the_load_balancer_reaches_the_collector_by_its_nodes(port: int) -> None:
+    for worker in workers():
+        with pytest.raises(OSError, match=r"refused|timed out"):
+            socket.create_connection((address(worker), port), timeout=3)
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    where = ["statefulset/collector", "--namespace=observability"]
+    kubectl("scale", *where, "--replicas=0")
+    try:
+        kubectl("wait", "--for=delete", "pod/collector-0", "--namespace=observability", "--timeout=60s")
+        yield
+    finally:
+        kubectl("scale", *where, "--replicas=1")
+        kubectl("rollout", "status", *where, "--timeout=120s", "--request-timeout=0")
+
+
+def test_no_line_of_a_machine_is_lost_while_the_collector_is_away() -> None:
+    mark = secrets.token_hex(8)
+    machines = [str(inventory()[group]["hosts"][0]) for group in ("infra", "etcd", "workers")]
+    said = {(machine, f"line {number} {mark}") for machine in machines for number in range(40)}
+    with no_collector():
+        for machine in machines:
+            said_by_a_unit(machine, *[text for its, text in sorted(said) if its == machine])
+        # Longer than a machine waits before it tries again.
+        assert not until(lambda: lines(mark), 8)
+    assert until(lambda: len(lines(mark)) >= len(said), 60)
+    found = [(line["host.name"], line["_msg"]) for line in lines(mark)]
+    assert sorted(found) == sorted(said)
 
 
 def test_nobody_writes_by_the_page() -> None:

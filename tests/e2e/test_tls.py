@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 from cryptography import x509
-from live_cluster import KUBECONFIG, STATE, get
+from live_cluster import KUBECONFIG, STATE, get, on
 
 PORT = int(os.environ.get("SANDBOX_LOCAL_ENDPOINT_PORT", "8080"))
 HTTPS_PORT = PORT + 363
@@ -29,27 +28,8 @@ PROGRAM = "/usr/local/lib/cicd-sandbox/renew_certificates.py /etc/cicd-sandbox/c
 AUTHORITY_PORT = 14000
 
 
-@functools.cache
-def infra_address() -> str:
-    inventory = os.environ.get("SANDBOX_INVENTORY", "inventories/dev")
-    listed = subprocess.run(
-        ["ansible-inventory", "-i", inventory, "--host", "infra-1"], check=True, capture_output=True, text=True
-    )
-    return str(json.loads(listed.stdout)["ansible_host"])
-
-
-def infra(command: str) -> str:
-    """Run a command on the infra host."""
-    options = [f"UserKnownHostsFile={STATE}/ssh/known_hosts", "IdentitiesOnly=yes", "BatchMode=yes"]
-    words = [word for option in options for word in ("-o", option)]
-    line = ["ssh", "-F", "none", "-i", f"{STATE}/ssh/id_ed25519", *words, f"root@{infra_address()}", command]
-    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def renew(*words: str) -> dict[str, Any]:
-    known: dict[str, Any] = json.loads(infra(f"{PROGRAM} {' '.join(words)}"))
+    known: dict[str, Any] = json.loads(on("infra-1", f"{PROGRAM} {' '.join(words)}"))
     return known
 
 
@@ -65,7 +45,7 @@ print(urllib.request.urlopen("https://127.0.0.1:15000/roots/0", context=context)
 @pytest.fixture(scope="module", autouse=True)
 def trust_what_comes_next() -> None:
     """Trust what the authority signs from now on too, as the next run will; smoke checks know the run's root alone."""
-    NEXT_ROOTS[:] = [infra(f"python3 -c '{READ_ROOT}'")]
+    NEXT_ROOTS[:] = [on("infra-1", f"python3 -c '{READ_ROOT}'")]
 
 
 def trusting() -> ssl.SSLContext:
@@ -237,11 +217,11 @@ def authority_away() -> Iterator[None]:
     """Nothing answers at the authority's port. It is not stopped: it would forget its root."""
     rule = f"add rule inet away out tcp dport {AUTHORITY_PORT} reject with tcp reset"
     chain = "add chain inet away out { type filter hook output priority 0; }"
-    infra(f"nft add table inet away && nft '{chain}' && nft '{rule}'")
+    on("infra-1", f"nft add table inet away && nft '{chain}' && nft '{rule}'")
     try:
         yield
     finally:
-        infra("nft delete table inet away")
+        on("infra-1", "nft delete table inet away")
 
 
 def test_an_authority_that_is_away_leaves_the_certificate_and_says_so() -> None:

@@ -195,6 +195,25 @@ def test_metrics_are_told_where_somebody_reads_them(site: Site) -> None:
     assert "registry_metrics" not in site.text("haproxy.cfg")
 
 
+def test_what_machines_send_reaches_the_collector_as_it_is(site: Site) -> None:
+    site.run("configure")
+    _rest, text = site.text("haproxy.cfg").split("frontend collector from main\n")
+    frontend, backend = text.split("backend collector from main\n")
+    lines = [line.strip() for line in frontend.splitlines()]
+    # Without TLS of its own: clients show their certificates to the collector.
+    assert {"mode tcp", "bind :4320", "default_backend collector"} <= set(lines)
+    lines = [line.strip() for line in backend.split("\n\n", 1)[0].splitlines()]
+    assert "mode tcp" in lines
+    assert [line for line in lines if line.startswith("server ")] == [
+        "server worker-1 192.0.2.1:30030",
+        "server worker-2 192.0.2.2:30030",
+    ]
+    # Only one of them has it.
+    assert [line.split()[2:5] for line in lines if line.startswith("default-server")] == [["port", "30031", "inter"]]
+    site.run("configure", observability_enabled=False)
+    assert "collector" not in site.text("haproxy.cfg")
+
+
 def test_pages_are_served_with_tls_and_what_an_authority_asks_is_handed_on(site: Site) -> None:
     site.run("configure", istio_enabled=True)
     text = site.text("haproxy.cfg")

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from helm import only, run, tool
-from observability import configuration, free_ports, objects, releases, running
+from observability import LogStore, configuration, objects, releases, running
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PLANTED = "h8nter2xyz"
@@ -123,14 +122,14 @@ def written(path: Path, text: str, stream: str = "stdout") -> None:
             file.write(f"{now} {stream} F {parts[-1]}\n")
 
 
-class Way:
+class Way(LogStore):
     """From files below `directory` by agent and collector to VictoriaLogs, all on loopback."""
 
     def __init__(self, directory: Path, found: dict[str, dict[str, Any]]) -> None:
-        self.directory = directory
+        super().__init__(directory, 2)
         self.pod = directory / "pods/shop_web-0_11111111-2222-3333-4444-555555555555/web/0.log"
         self.audit = directory / "audit/audit.log"
-        self.logs, self.otlp, self.agents = free_ports(3)
+        self.otlp, self.agents = self.ports
         self.agent_config = self._local(configuration(found["agent"]), "agent")
         self.collector_config = self._local(configuration(found["collector"]), "collector")
 
@@ -168,12 +167,6 @@ class Way:
         return path
 
     @contextlib.contextmanager
-    def store(self) -> Iterator[None]:
-        line = [f"-storageDataPath={self.directory}/store", f"-httpListenAddr=127.0.0.1:{self.logs}"]
-        with running(self.directory / "store.log", tool("victoria-logs-prod"), *line):
-            yield
-
-    @contextlib.contextmanager
     def collector(self) -> Iterator[None]:
         line = [tool("otelcol-contrib"), "--config", str(self.collector_config)]
         with running(self.directory / "collector.log", *line):
@@ -184,24 +177,6 @@ class Way:
         line = [tool("otelcol-contrib"), "--config", str(self.agent_config)]
         with running(self.directory / "agent.log", *line):
             yield
-
-    def found(self, query: str) -> list[dict[str, str]]:
-        form = urllib.parse.urlencode({"query": query, "limit": "20000"}).encode()
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        address = f"http://127.0.0.1:{self.logs}/select/logsql/query"
-        try:
-            with opener.open(address, form, timeout=10) as answer:
-                return [json.loads(line) for line in answer.read().decode().splitlines()]
-        except OSError:
-            return []
-
-    def await_lines(self, query: str, count: int, seconds: float = 30) -> list[dict[str, str]]:
-        deadline = time.monotonic() + seconds
-        while len(lines := self.found(query)) < count and time.monotonic() < deadline:
-            time.sleep(0.2)
-        logs = "\n".join(path.read_text()[-1500:] for path in self.directory.glob("*.log"))
-        assert len(lines) == count, f"{query} has {len(lines)} lines of {count}\n{logs}"
-        return lines
 
     def send(self, record: dict[str, Any], **resource: str) -> None:
         """A record by OTLP, as an application sends it."""
